@@ -1,0 +1,1 @@
+"""Placeholder docstring; the package says here what it offers."""
