@@ -1,0 +1,7 @@
+"""`python -m tests.parity DIR`."""
+
+import sys
+
+from .run import main
+
+sys.exit(main(sys.argv[1:]))
