@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from mixtura.core.errors import InputError
+
 __all__ = ["ConfigError", "class_path", "configurable", "from_config", "resolve", "to_config"]
 
 T = TypeVar("T")
@@ -24,7 +26,7 @@ T = TypeVar("T")
 ARGUMENTS = "_init_arguments"
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A configuration that cannot be read: an unknown class, an unknown key or a value of no kind we keep."""
 
 

@@ -1,0 +1,46 @@
+"""What every dispatch is, and how it is found by name."""
+
+from difflib import get_close_matches
+
+from jaxtyping import Float
+from torch import Tensor
+
+from mixtura.core.errors import InputError
+from mixtura.core.experts.base import Experts
+from mixtura.core.routing import Routing
+
+__all__ = ["Dispatch", "dispatch_by_name", "register_dispatch"]
+
+_DISPATCHES: dict[str, type["Dispatch"]] = {}
+
+
+class Dispatch:
+    """Carries out a routing: `(experts, x, routing) -> y`. It has no parameters and no state."""
+
+    def __call__(
+        self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
+    ) -> Float[Tensor, "units *out"]:
+        """Sum over each unit's assignments of weight times expert output."""
+        raise NotImplementedError
+
+
+def register_dispatch(name: str):
+    """Class decorator: make a dispatch available under `name`."""
+
+    def register(cls: type[Dispatch]) -> type[Dispatch]:
+        _DISPATCHES[name] = cls
+        return cls
+
+    return register
+
+
+def dispatch_by_name(name: str) -> Dispatch:
+    """The dispatch called `name`.
+
+    Raises:
+        InputError: when there is none; the nearest names are offered.
+    """
+    if name not in _DISPATCHES:
+        near = get_close_matches(name, _DISPATCHES, n=3) or sorted(_DISPATCHES)
+        raise InputError(f"unknown dispatch {name!r}; did you mean {', '.join(near)}?")
+    return _DISPATCHES[name]()

@@ -1,0 +1,89 @@
+"""How rows lie beside the weights of stacked experts.
+
+An expert's mathematics is written once, in `StackedExperts.compute`, with two words: `linear` for a
+matrix and `vector` for anything elementwise. A layout says what these words mean for the rows at hand.
+"""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["Batched", "Grouped", "Layout", "Single"]
+
+
+class Layout(Protocol):
+    """What `StackedExperts.compute` may ask for."""
+
+    def linear(self, rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """`rows W^T + b` with each row's own expert."""
+        ...
+
+    def vector(self, parameter: Tensor) -> Tensor:
+        """A parameter of shape (experts, ...) made to broadcast against rows."""
+        ...
+
+
+class Single:
+    """All rows belong to one expert: weights (out, in), rows (rows, ..., in)."""
+
+    def linear(self, rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """A plain linear map."""
+        return F.linear(rows, weight, bias)
+
+    def vector(self, parameter: Tensor) -> Tensor:
+        """The parameter as it is."""
+        return parameter
+
+
+class Batched:
+    """Every expert has as many rows: weights (experts, out, in), rows (experts, rows, ..., in)."""
+
+    def linear(
+        self,
+        rows: Float[Tensor, "experts rows *rest"],
+        weight: Float[Tensor, "experts out in"],
+        bias: Float[Tensor, "experts out"] | None = None,
+    ) -> Tensor:
+        """One batched matrix product."""
+        flat = rows.reshape(rows.shape[0], -1, rows.shape[-1])
+        if bias is None:
+            product = torch.bmm(flat, weight.transpose(1, 2))
+        else:
+            product = torch.baddbmm(bias[:, None], flat, weight.transpose(1, 2))
+        return product.view(*rows.shape[:-1], weight.shape[1])
+
+    def vector(self, parameter: Tensor) -> Tensor:
+        """With an axis for the rows."""
+        return parameter[:, None]
+
+
+class Grouped:
+    """Rows sorted by expert, in one grouped matrix product: weights (experts, out, in), rows (rows, in).
+
+    Args:
+        offsets: where the rows of each expert end (int32).
+        expert: expert of each row; a row of no expert carries the number of experts.
+    """
+
+    def __init__(self, offsets: Int[Tensor, "experts"], expert: Int[Tensor, "rows"]) -> None:
+        self.offsets = offsets
+        self.expert = expert.clamp_max(len(offsets) - 1)
+        self.live = expert < len(offsets)
+
+    def linear(
+        self,
+        rows: Float[Tensor, "rows in"],
+        weight: Float[Tensor, "experts out in"],
+        bias: Float[Tensor, "experts out"] | None = None,
+    ) -> Float[Tensor, "rows out"]:
+        """One grouped matrix product; rows of no expert give zeros."""
+        product = F.grouped_mm(rows, weight.transpose(1, 2), offs=self.offsets)
+        product = product.where(self.live[:, None], 0.0)
+        return product if bias is None else product + self.vector(bias)
+
+    def vector(self, parameter: Tensor) -> Tensor:
+        """Each row's own."""
+        return parameter.index_select(0, self.expert)

@@ -1,0 +1,68 @@
+"""Two-layer MLP experts."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.experts.activations import activation_function
+from mixtura.core.experts.layouts import Layout
+from mixtura.core.experts.stacked import StackedExperts, init_per_expert
+
+__all__ = ["MLPExperts"]
+
+
+@configurable
+class MLPExperts(StackedExperts):
+    """`down(dropout(act(up(x))))`, weights (experts, out, in).
+
+    Args:
+        num_experts: E.
+        dim: width of a row.
+        hidden_dim: width inside an expert.
+        out_dim: width of an output row; `dim` when not given.
+        activation: gelu, gelu_tanh, relu, silu, sigmoid, tanh or identity.
+        bias: whether the two layers have offsets.
+        dropout: on the hidden activations, in training.
+    """
+
+    def __init__(
+        self,
+        num_experts: int,
+        dim: int,
+        hidden_dim: int,
+        *,
+        out_dim: int | None = None,
+        activation: str = "gelu",
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_sizes(num_experts=num_experts, dim=dim, hidden_dim=hidden_dim)
+        out_dim = dim if out_dim is None else out_dim
+        self.num_experts = num_experts
+        self.activation = activation_function(activation)
+        self.dropout = dropout
+        self.up = nn.Parameter(torch.empty(num_experts, hidden_dim, dim))
+        self.down = nn.Parameter(torch.empty(num_experts, out_dim, hidden_dim))
+        self.up_bias = nn.Parameter(torch.zeros(num_experts, hidden_dim)) if bias else None
+        self.down_bias = nn.Parameter(torch.zeros(num_experts, out_dim)) if bias else None
+        init_per_expert(self.up)
+        init_per_expert(self.down)
+
+    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout: Layout) -> Tensor:
+        """The MLP."""
+        hidden = self.activation(layout.linear(rows, weights["up"], weights["up_bias"]))
+        if self.dropout:
+            hidden = F.dropout(hidden, self.dropout, self.training)
+        return layout.linear(hidden, weights["down"], weights["down_bias"])
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuse sizes below one by name."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise InputError(f"{name} must be at least 1, got {size}")

@@ -1,0 +1,116 @@
+"""Experts of one shape with their weights stacked in one tensor each."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mixtura.core.experts.base import Experts
+from mixtura.core.experts.layouts import Batched, Grouped, Layout, Single
+from mixtura.core.routing import Routing
+
+__all__ = ["StackedExperts", "init_per_expert"]
+
+
+class StackedExperts(Experts):
+    """Base of the banks whose parameters all have the shape (experts, ...).
+
+    A subclass registers its parameters and writes `compute` once; the loop over experts, the batched
+    and the grouped product, the dense mixture and the bound function all use it.
+    """
+
+    stacked = True
+
+    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout: Layout) -> Tensor:
+        """What an expert does to its rows.
+
+        Args:
+            rows: input rows.
+            weights: the parameters by name, sliced or stacked as `layout` needs them.
+            layout: how to multiply (`layout.linear`) and how to broadcast (`layout.vector`).
+        """
+        raise NotImplementedError
+
+    def weights(self) -> dict[str, Tensor | None]:
+        """The stacked parameters by name."""
+        return dict(self._parameters)
+
+    def slices(self) -> list[dict[str, Tensor | None]]:
+        """Each expert's parameters, unbound all at once.
+
+        Indexing one expert at a time would make autograd build a full-size gradient for each.
+        """
+        unbound = {
+            name: [None] * self.num_experts if value is None else value.unbind(0)
+            for name, value in self.weights().items()
+        }
+        return [{name: rows[e] for name, rows in unbound.items()} for e in range(self.num_experts)]
+
+    def one(self, expert: int, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows *out"]:
+        """Output of one expert."""
+        weights = {k: None if v is None else v[expert] for k, v in self.weights().items()}
+        return self.compute(rows, weights, Single())
+
+    def loop(
+        self, rows: Float[Tensor, "rows *rest"], counts: Sequence[int]
+    ) -> Float[Tensor, "rows *out"]:
+        """Outputs for rows sorted by expert, one expert after the other."""
+        pieces = zip(rows.split(list(counts)), self.slices(), strict=True)
+        layout = Single()
+        outputs = [self.compute(piece, w, layout) for piece, w in pieces if piece.shape[0]]
+        return torch.cat(outputs) if outputs else self.one(0, rows)
+
+    def batched(
+        self, rows: Float[Tensor, "experts rows *rest"]
+    ) -> Float[Tensor, "experts rows *out"]:
+        """Outputs when every expert has the same number of rows: batched matrix products."""
+        return self.compute(rows, self.weights(), Batched())
+
+    def grouped(
+        self, rows: Float[Tensor, "assignments *rest"], routing: Routing
+    ) -> Float[Tensor, "assignments *out"]:
+        """Outputs for rows in the experts' order by grouped matrix products, without a host sync.
+
+        The rows of invalid assignments give whatever the experts make of zeros.
+        """
+        inner = rows[0].numel() // rows.shape[-1] if rows.shape[0] else 1
+        expert = (
+            routing.sorted_expert.repeat_interleave(inner) if inner > 1 else routing.sorted_expert
+        )
+        layout = Grouped(routing.offsets * inner, expert)
+        output = self.compute(rows.reshape(-1, rows.shape[-1]), self.weights(), layout)
+        return output.view(*rows.shape[:-1], output.shape[-1])
+
+    def all(self, x: Float[Tensor, "units *rest"]) -> Float[Tensor, "units experts *out"]:
+        """Output of every expert for every unit."""
+        return self.batched(x.expand(self.num_experts, *x.shape)).transpose(0, 1)
+
+    def bind(self, routing: Routing) -> Callable[[Tensor], Tensor]:
+        """Gather each unit's own weights once; the function then is a batched matrix product."""
+        if routing.choices != 1:
+            return super().bind(routing)
+        expert = routing.expert.clamp_max(self.num_experts - 1)
+        gathered = {
+            name: None if value is None else value.index_select(0, expert)
+            for name, value in self.weights().items()
+        }
+        weight = routing.weight * (routing.expert < self.num_experts)
+        layout = Batched()
+
+        def bound(x: Tensor) -> Tensor:
+            flat = x[:, None] if x.ndim == 2 else x
+            output = self.compute(flat, gathered, layout)
+            output = output * weight.view(-1, *[1] * (output.ndim - 1)).to(output.dtype)
+            return output[:, 0] if x.ndim == 2 else output
+
+        return bound
+
+
+def init_per_expert(
+    weight: nn.Parameter, init: Callable[[Tensor], Tensor] = nn.init.xavier_uniform_
+) -> None:
+    """Initialise each expert's matrix by itself: the fans of the stacked tensor are wrong."""
+    with torch.no_grad():
+        for matrix in weight:
+            init(matrix)

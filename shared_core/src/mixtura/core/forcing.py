@@ -1,0 +1,52 @@
+"""Forced routing: some units go where they are told."""
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from mixtura.core.routing import Routing
+
+__all__ = ["force"]
+
+
+def force(
+    routing: Routing, forced: Int[Tensor, "units"], mask: Bool[Tensor, "units"] | None
+) -> Routing:
+    """Send each unit with `forced >= 0` to that expert, with weight 1 and to no other.
+
+    ProMoE (arXiv 2510.24711) sends every token of an unconditional sample to a reserved expert this way.
+
+    Args:
+        routing: the free decision, in which forced units were masked.
+        forced: expert of each unit, -1 where `routing` holds.
+        mask: units that exist, forced or not.
+    """
+    told = forced >= 0 if mask is None else (forced >= 0) & mask
+    if routing.index is not None:
+        first = torch.arange(routing.index.shape[1], device=forced.device) == 0
+        index = torch.where(told[:, None] & first, forced[:, None], routing.index)
+        weight = routing.weight.view_as(routing.index)
+        weight = torch.where(told[:, None], first.to(weight.dtype), weight)
+        free = ~told[:, None] if routing.valid is None else routing.valid & ~told[:, None]
+        return Routing.from_choices(
+            index,
+            weight,
+            free | (told[:, None] & first),
+            num_experts=routing.num_experts,
+            mask=mask,
+            logits=routing.logits,
+            scores=routing.scores,
+            aux=routing.aux,
+        )
+    units = torch.arange(routing.num_units, device=forced.device)
+    return Routing(
+        torch.cat([routing.unit, units]),
+        torch.cat([routing.expert, torch.where(told, forced, routing.num_experts)]),
+        torch.cat([routing.weight, torch.ones_like(forced, dtype=routing.weight.dtype)]),
+        num_units=routing.num_units,
+        num_experts=routing.num_experts,
+        mask=mask,
+        logits=routing.logits,
+        scores=routing.scores,
+        aux=routing.aux,
+    )

@@ -1,0 +1,220 @@
+"""A routing decision as a value: who works on what, with which weight.
+
+Shape letters: U units, K choices per unit, N assignments, E experts, R experts that have a logit,
+d width of a row.
+"""
+
+from functools import cached_property
+from typing import Any, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = ["Routing", "combine"]
+
+
+class Routing:
+    """N assignments (unit, expert, weight), sorted by expert on demand.
+
+    An assignment that is not valid (padding, dropped by a capacity, beyond a threshold) carries the
+    expert number `num_experts`: it is sorted behind all others and never computed, so the number of
+    assignments does not depend on the data.
+
+    The decision can be used many times and on many inputs: `gather` brings rows into the experts'
+    order, `combine` brings the experts' outputs back as weighted sums.
+
+    Args:
+        unit: unit of each assignment.
+        expert: expert of each assignment; `num_experts` marks one that is not valid.
+        weight: combine weight of each assignment (float32).
+        num_units: U.
+        num_experts: E, reserved experts (which have no logit) included.
+        mask: units that exist; False is padding.
+        logits: what the router computed, float32.
+        scores: logits after the score function, float32.
+        aux: what else the router wants remembered, for losses or as the state of the next layer.
+        may_be_invalid: False promises that every assignment is valid.
+    """
+
+    index: Int[Tensor, "units choices"] | None
+    valid: Bool[Tensor, "units choices"] | None
+
+    def __init__(
+        self,
+        unit: Int[Tensor, "assignments"],
+        expert: Int[Tensor, "assignments"],
+        weight: Float[Tensor, "assignments"],
+        *,
+        num_units: int,
+        num_experts: int,
+        mask: Bool[Tensor, "units"] | None = None,
+        logits: Float[Tensor, "units routed"] | None = None,
+        scores: Float[Tensor, "units routed"] | None = None,
+        aux: dict[str, Any] | None = None,
+        may_be_invalid: bool = True,
+    ) -> None:
+        self.unit = unit
+        self.expert = expert
+        self.weight = weight
+        self.num_units = num_units
+        self.num_experts = num_experts
+        self.mask = mask
+        self.logits = logits
+        self.scores = scores
+        self.aux = {} if aux is None else aux
+        self.may_be_invalid = may_be_invalid
+        self.num_samples: int | None = None
+        self.replayed: Tensor | bool = False
+        self.index = None
+        self.valid = None
+
+    @classmethod
+    def from_choices(
+        cls,
+        index: Int[Tensor, "units choices"],
+        weight: Float[Tensor, "units choices"],
+        valid: Bool[Tensor, "units choices"] | None = None,
+        *,
+        num_experts: int,
+        mask: Bool[Tensor, "units"] | None = None,
+        logits: Float[Tensor, "units routed"] | None = None,
+        scores: Float[Tensor, "units routed"] | None = None,
+        aux: dict[str, Any] | None = None,
+    ) -> Self:
+        """A token-choice routing: each unit chose the K experts `index` with the weights `weight`.
+
+        `valid` tells which choices count; choices of masked units never do.
+        """
+        num_units, choices = index.shape
+        if mask is not None:
+            valid = mask[:, None].expand_as(index) if valid is None else valid & mask[:, None]
+        expert = index if valid is None else index.masked_fill(~valid, num_experts)
+        unit = torch.arange(num_units, device=index.device).repeat_interleave(choices)
+        routing = cls(
+            unit,
+            expert.reshape(-1),
+            weight.reshape(-1),
+            num_units=num_units,
+            num_experts=num_experts,
+            mask=mask,
+            logits=logits,
+            scores=scores,
+            aux=aux,
+            may_be_invalid=valid is not None,
+        )
+        routing.index = index
+        routing.valid = valid
+        return routing
+
+    @property
+    def choices(self) -> int | None:
+        """K of a token-choice routing, None for a plain list of assignments."""
+        return None if self.index is None else self.index.shape[1]
+
+    @cached_property
+    def order(self) -> Int[Tensor, "assignments"]:
+        """Position in the experts' order -> assignment; stable, invalid ones last."""
+        return torch.argsort(self.expert, stable=True)
+
+    @cached_property
+    def inverse(self) -> Int[Tensor, "assignments"]:
+        """Assignment -> position in the experts' order."""
+        positions = torch.arange(len(self.order), device=self.order.device)
+        return torch.empty_like(self.order).scatter_(0, self.order, positions)
+
+    @cached_property
+    def counts(self) -> Int[Tensor, "experts"]:
+        """Valid assignments of each expert."""
+        ones = torch.ones_like(self.expert)
+        counts = torch.zeros(self.num_experts + 1, dtype=torch.int64, device=ones.device)
+        return counts.scatter_add_(0, self.expert, ones)[: self.num_experts]
+
+    @cached_property
+    def offsets(self) -> Int[Tensor, "experts"]:
+        """Where each expert's rows end in the experts' order (int32, cumulative counts)."""
+        return self.counts.cumsum(0).to(torch.int32)
+
+    @cached_property
+    def sorted_unit(self) -> Int[Tensor, "assignments"]:
+        """Unit of each assignment in the experts' order."""
+        if self.choices is not None:
+            return self.order // self.choices
+        return self.unit.index_select(0, self.order)
+
+    @cached_property
+    def sorted_expert(self) -> Int[Tensor, "assignments"]:
+        """Expert of each assignment in the experts' order."""
+        return self.expert.index_select(0, self.order)
+
+    @cached_property
+    def sorted_weight(self) -> Float[Tensor, "assignments"]:
+        """Weight of each assignment in the experts' order."""
+        return self.weight.index_select(0, self.order)
+
+    def gather(self, x: Float[Tensor, "units *rest"]) -> Float[Tensor, "assignments *rest"]:
+        """Rows of `x` in the experts' order, one per assignment (invalid ones at the end)."""
+        return x.index_select(0, self.sorted_unit)
+
+    def combine(self, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "units *out"]:
+        """Weighted sum of the experts' outputs per unit.
+
+        Args:
+            rows: outputs in the experts' order; the rows of invalid assignments may be left out.
+
+        Returns:
+            The sums, accumulated in float32 at least and returned in the dtype of `rows`. A unit
+            without a valid assignment gets zeros.
+        """
+        count = rows.shape[0]
+        accumulate = torch.promote_types(rows.dtype, torch.float32)
+        weight = self.sorted_weight[:count].to(accumulate)
+        weighted = rows * weight.view(-1, *[1] * (rows.ndim - 1))
+        if self.may_be_invalid and count == len(self.order):
+            live = (self.sorted_expert < self.num_experts).view(-1, *[1] * (rows.ndim - 1))
+            weighted = weighted.where(live, 0.0)
+        if self.choices is not None and count == len(self.order) and _wants_determinism(rows):
+            chosen = weighted.index_select(0, self.inverse)
+            return chosen.view(self.num_units, self.choices, *rows.shape[1:]).sum(1).to(rows.dtype)
+        total = weighted.new_zeros(self.num_units, *rows.shape[1:])
+        return total.index_add(0, self.sorted_unit[:count], weighted).to(rows.dtype)
+
+    @cached_property
+    def dense_weight(self) -> Float[Tensor, "units experts"]:
+        """The combine weights as a matrix, zero where an expert was not chosen."""
+        columns = self.num_experts + 1
+        flat = self.weight.new_zeros(self.num_units * columns)
+        flat = flat.index_add(0, self.unit * columns + self.expert, self.weight)
+        return flat.view(self.num_units, columns)[:, : self.num_experts]
+
+    @cached_property
+    def chosen(self) -> Bool[Tensor, "units experts"]:
+        """The routing map: which unit goes to which expert."""
+        columns = self.num_experts + 1
+        flat = torch.zeros(self.num_units * columns, dtype=torch.bool, device=self.expert.device)
+        flat = flat.index_fill(0, self.unit * columns + self.expert, True)
+        return flat.view(self.num_units, columns)[:, : self.num_experts]
+
+    def __repr__(self) -> str:
+        choices = "" if self.choices is None else f", choices={self.choices}"
+        return f"Routing(units={self.num_units}, experts={self.num_experts}{choices})"
+
+
+def combine(
+    outputs: Float[Tensor, "units experts *rest"], routing: Routing
+) -> Float[Tensor, "units *rest"]:
+    """Weighted sum of outputs that every expert computed for every unit.
+
+    One set of outputs serves many routings: a multi-gate mixture computes its experts once
+    (Ma et al., MMoE, KDD 2018, eq. 6).
+    """
+    accumulate = torch.promote_types(outputs.dtype, torch.float32)
+    mixed = torch.einsum(
+        "ue,ue...->u...", routing.dense_weight.to(accumulate), outputs.to(accumulate)
+    )
+    return mixed.to(outputs.dtype)
+
+
+def _wants_determinism(rows: Tensor) -> bool:
+    """Off the CPU `index_add` adds in any order; a gather and a sum over the choices does not."""
+    return rows.device.type != "cpu"

@@ -1,0 +1,46 @@
+"""What every score function is: units in, one logit per unit and expert out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["Score", "Scored"]
+
+
+@dataclass
+class Scored:
+    """What a router knows before it decides.
+
+    Attributes:
+        logits: float32.
+        scores: logits after the activation (softmax, sigmoid, ...), float32.
+        aux: what the score function wants kept beside the decision, such as a recurrent state.
+    """
+
+    logits: Float[Tensor, "units routed"]
+    scores: Float[Tensor, "units routed"]
+    aux: dict[str, Any] = field(default_factory=dict)
+
+
+class Score(nn.Module):
+    """Base of the score functions.
+
+    Attributes:
+        num_experts: R, the experts that get a logit.
+    """
+
+    num_experts: int
+
+    def forward(
+        self, x: Float[Tensor, "units dim"], **context: Any
+    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
+        """Logits in float32 whatever the precision around, and what else is worth keeping.
+
+        Args:
+            x: what the router looks at.
+            **context: `task`, `state` or whatever else the layer was given for its router; a score
+                function takes what it declares.
+        """
+        raise NotImplementedError

@@ -1,0 +1,52 @@
+"""Linear scores: one weight row per expert."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.scores.base import Score
+
+__all__ = ["LinearScore"]
+
+
+@configurable
+class LinearScore(Score):
+    """`z = x W^T (+ b)`, computed in float32.
+
+    Shazeer et al., Outrageously Large Neural Networks, 2017 (arXiv 1701.06538).
+
+    Args:
+        dim: width of what the router looks at.
+        num_experts: number of logits.
+        bias: whether each expert has an offset.
+        std: standard deviation of the initial weights; 0.1 / sqrt(dim) when not given.
+    """
+
+    def __init__(
+        self, dim: int, num_experts: int, *, bias: bool = False, std: float | None = None
+    ) -> None:
+        super().__init__()
+        if dim < 1 or num_experts < 1:
+            raise InputError(
+                f"a linear score needs dim >= 1 and num_experts >= 1, got {dim} and {num_experts}"
+            )
+        self.dim = dim
+        self.num_experts = num_experts
+        self.weight = nn.Parameter(torch.empty(num_experts, dim))
+        self.bias = nn.Parameter(torch.zeros(num_experts)) if bias else None
+        nn.init.normal_(self.weight, std=0.1 / dim**0.5 if std is None else std)
+
+    def forward(
+        self, x: Float[Tensor, "units dim"], **context: Any
+    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
+        """Logits of each unit."""
+        with torch.autocast(x.device.type, enabled=False):
+            bias = None if self.bias is None else self.bias.float()
+            precise = torch.promote_types(x.dtype, torch.float32)
+            logits = F.linear(x.to(precise), self.weight.to(precise), bias)
+        return logits, {}

@@ -1,0 +1,58 @@
+"""Shared experts: work that is done for every unit, beside the routed experts."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+
+__all__ = ["SharedExpert"]
+
+
+@configurable
+class SharedExpert(nn.Module):
+    """`gate * module(x)`, where the gate is sigmoid(w . x) (Qwen2-MoE), a fixed number, or absent.
+
+    The view says what `x` is: each row, the whole unit flattened (Seg-MoE), or the layer's input as
+    it came, sequence structure included (MoHETS' convolution along the sequence).
+
+    Args:
+        module: the expert.
+        gate_dim: width of what the sigmoid gate sees; no gate when not given.
+        factor: fixed weight of the shared output (RMoE mixes both halves with 0.5).
+        view: what the expert works on.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        gate_dim: int | None = None,
+        factor: float = 1.0,
+        view: Literal["row", "unit", "input"] = "row",
+    ) -> None:
+        super().__init__()
+        if view not in ("row", "unit", "input"):
+            raise InputError(f"the view of a shared expert is row, unit or input, got {view!r}")
+        self.module = module
+        self.gate = None if gate_dim is None else nn.Linear(gate_dim, 1, bias=False)
+        self.factor = factor
+        self.view = view
+        if self.gate is not None:
+            nn.init.xavier_uniform_(self.gate.weight)
+
+    def forward(self, x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows out"]:
+        """The gated output for rows of the chosen view."""
+        if self.view == "unit" and x.ndim > 2:
+            flat = x.flatten(1)
+            return self._gated(flat).view(*x.shape[:-1], -1)
+        return self._gated(x)
+
+    def _gated(self, x: Tensor) -> Tensor:
+        y = self.module(x)
+        if self.gate is not None:
+            y = torch.sigmoid(self.gate(x)) * y
+        return y if self.factor == 1.0 else self.factor * y
