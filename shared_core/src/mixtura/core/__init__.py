@@ -1,6 +1,6 @@
 """The shared Mixture-of-Experts core: a routing decision is a value.
 
-Public names are loaded when they are first used, so that `mixtura.core.errors` costs no import of torch.
+Public names are loaded when they are first used: `mixtura.core.errors` costs no import of torch.
 """
 
 import importlib

@@ -27,7 +27,7 @@ ARGUMENTS = "_init_arguments"
 
 
 class ConfigError(InputError):
-    """A configuration that cannot be read: an unknown class, an unknown key or a value of no kind we keep."""
+    """A configuration with an unknown class, an unknown key or a value of no kind we keep."""
 
 
 def configurable(cls: type[T]) -> type[T]:
@@ -39,7 +39,8 @@ def configurable(cls: type[T]) -> type[T]:
     Raises:
         ConfigError: when the constructor takes `*args` (they have no name to be kept under).
     """
-    signature = inspect.signature(cls.__init__)
+    takes_nothing = cls.__init__ in (object.__init__, torch.nn.Module.__init__)
+    signature = inspect.signature(_no_arguments if takes_nothing else cls.__init__)
     for parameter in signature.parameters.values():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             raise ConfigError(
@@ -64,8 +65,12 @@ def configurable(cls: type[T]) -> type[T]:
     return cls
 
 
+def _no_arguments(self: Any) -> None:
+    """What a class without a constructor of its own takes."""
+
+
 def class_path(cls: type | Callable[..., Any]) -> str:
-    """The shortest import path under which `cls` is public: `mixtura.core.TopK`, not `mixtura.core.selections.topk.TopK`."""
+    """The shortest import path under which `cls` is public, such as `mixtura.core.TopK`."""
     parts = cls.__module__.split(".")
     for end in range(1, len(parts) + 1):
         module = ".".join(parts[:end])
@@ -75,7 +80,9 @@ def class_path(cls: type | Callable[..., Any]) -> str:
 
 
 def to_config(value: Any) -> Any:
-    """The plain tree (dicts, lists, strings, numbers, booleans, None) that `from_config` turns back into `value`.
+    """The plain tree that `from_config` turns back into `value`.
+
+    It holds dicts, lists, strings, numbers, booleans and None.
 
     Raises:
         ConfigError: when `value` or something inside it is neither plain nor configurable.
@@ -97,8 +104,8 @@ def to_config(value: Any) -> Any:
     if isinstance(value, types.FunctionType | type):
         return class_path(value)
     raise ConfigError(
-        f"a configuration holds plain values and @configurable objects, got {type(value).__name__}; "
-        f"decorate {type(value).__name__} with @configurable"
+        f"a configuration holds plain values and @configurable objects, got "
+        f"{type(value).__name__}; decorate {type(value).__name__} with @configurable"
     )
 
 

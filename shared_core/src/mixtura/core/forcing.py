@@ -14,7 +14,7 @@ def force(
 ) -> Routing:
     """Send each unit with `forced >= 0` to that expert, with weight 1 and to no other.
 
-    ProMoE (arXiv 2510.24711) sends every token of an unconditional sample to a reserved expert this way.
+    ProMoE (arXiv 2510.24711) sends the tokens of an unconditional sample to a reserved expert.
 
     Args:
         routing: the free decision, in which forced units were masked.

@@ -26,7 +26,7 @@ __all__ = ["MoELayer"]
 class MoELayer(nn.Module):
     """A Mixture-of-Experts layer: `forward(x)` is `compute(x, route(x))`.
 
-    A routing is a value: it can be computed once and used for many inputs, edited, kept and compared.
+    A routing is a value: it can be computed once and used for many inputs, edited and compared.
     Losses are configured here and computed by `record_routing`.
 
     Args:
@@ -127,8 +127,8 @@ class MoELayer(nn.Module):
     def _compute(self, units: Tensor, x: Tensor, routing: Routing) -> Tensor:
         if routing.num_units != units.shape[0]:
             raise InputError(
-                f"the routing is for {routing.num_units} units, but the input has {units.shape[0]}; "
-                "route an input of this size"
+                f"the routing is for {routing.num_units} units, but the input has "
+                f"{units.shape[0]}; route an input of this size"
             )
         y = self.dispatch(self.experts, units, routing)
         if self.shared is None:

@@ -30,7 +30,7 @@ class Record:
 
     @property
     def calls(self) -> dict[str, list[Routing]]:
-        """The routings of each layer, in the order of its calls; those that backward recomputed are left out."""
+        """Each layer's routings in the order of its calls, without those recomputed in backward."""
         return {
             name: [call for call in sink[self._start[name] :] if not bool(call.replayed)]
             for name, sink in self._sinks.items()
@@ -40,8 +40,8 @@ class Record:
         """The weighted auxiliary terms, by name: add them to the task loss.
 
         A loss of scope "layer" gives one term `name/layer` for each layer that has it; one of scope
-        "model" is computed once over the calls of all layers that have the same loss, in the order of
-        the layers, and is called `name`.
+        "model" is computed once over the calls of all layers that have the same loss, in the order
+        of the layers, and is called `name`.
         """
         calls = self.calls
         terms: dict[str, Tensor] = {}
@@ -108,7 +108,7 @@ def record_routing(model: nn.Module) -> Iterator[Record]:
 
 
 def moe_layers(model: nn.Module) -> dict[str, MoELayer]:
-    """The MoE layers inside `model`, by their names in it (the wrapper names of compiled modules left out)."""
+    """The MoE layers inside `model` by name, the wrapper names of compiled modules left out."""
     return {
         name.replace("_orig_mod.", "").removesuffix("_orig_mod"): module
         for name, module in model.named_modules()

@@ -13,7 +13,7 @@ def replayed(x: Tensor) -> Tensor | bool:
     """Whether autograd is running backward right now.
 
     Args:
-        x: any tensor of the forward pass; compiled code needs something for the answer to depend on.
+        x: any tensor of the forward pass: the answer of compiled code must depend on something.
 
     Returns:
         A bool in eager mode; in compiled code a tensor (), known when the code has run.

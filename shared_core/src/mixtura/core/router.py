@@ -32,7 +32,7 @@ class Router(nn.Module):
         temperature: the logits are divided by it.
         dropout: probability with which a score is zeroed in training (the rest is scaled up, so
             the scores of a unit then do not sum to 1; Seg-MoE, arXiv 2601.21641).
-        reserved: experts behind the routed ones that have no logit and are reached only when forced.
+        reserved: experts behind the routed ones, without a logit, reached only when forced.
     """
 
     def __init__(
@@ -69,6 +69,12 @@ class Router(nn.Module):
             x: what the router looks at.
             **context: passed on to the score function (`task`, `state`, ...).
         """
+        ignored = sorted(context.keys() - self.score_function.context)
+        if ignored:
+            raise InputError(
+                f"{type(self.score_function).__name__} does not look at {', '.join(ignored)}; "
+                "leave it out or choose a score function that does"
+            )
         logits, aux = self.score_function(x, **context)
         if self.temperature != 1.0:
             logits = logits / self.temperature

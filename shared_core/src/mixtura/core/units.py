@@ -85,7 +85,7 @@ class SegmentUnits(Units):
     Args:
         size: tokens of a segment.
         pool: what the router sees: all tokens flattened, their mean or the first.
-        granularity: whether an expert works on each token (`row`) or on the flattened segment (`unit`).
+        granularity: whether an expert works on each token (`row`) or the flat segment (`unit`).
     """
 
     def __init__(

@@ -12,7 +12,7 @@ __all__ = ["SortedLoop"]
 
 @register_dispatch("sorted_loop")
 class SortedLoop(Dispatch):
-    """Works for every kind of expert; on a CPU with many rows per expert as fast as a dense layer."""
+    """Works for every kind of expert; with many rows for each as fast as a dense layer on a CPU."""
 
     def __call__(
         self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing

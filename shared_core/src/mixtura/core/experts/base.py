@@ -49,11 +49,11 @@ class Experts(nn.Module):
         return torch.stack([self.one(e, piece) for e, piece in enumerate(rows.unbind(0))])
 
     def all(self, x: Float[Tensor, "units *rest"]) -> Float[Tensor, "units experts *out"]:
-        """Output of every expert for every unit: computed once, mixed by as many gates as there are."""
+        """Output of every expert for every unit, for any number of gates to mix."""
         return torch.stack([self.one(e, x) for e in range(self.num_experts)], 1)
 
     def bind(self, routing: Routing) -> Callable[[Tensor], Tensor]:
-        """A function of rows alone, for a routing that stays fixed (an ODE solve, a search, a sampler).
+        """A function of rows alone, for a routing that stays fixed in an ODE solve or a search.
 
         Args:
             routing: one valid choice per unit, or more.

@@ -50,8 +50,12 @@ class GLUExperts(StackedExperts):
         self.dropout = dropout
         self.gate_up = nn.Parameter(torch.empty(num_experts, 2 * hidden_dim, dim))
         self.down = nn.Parameter(torch.empty(num_experts, out_dim, hidden_dim))
-        self.gate_up_bias = nn.Parameter(torch.zeros(num_experts, 2 * hidden_dim)) if bias else None
-        self.down_bias = nn.Parameter(torch.zeros(num_experts, out_dim)) if bias else None
+        self.register_parameter(
+            "gate_up_bias", nn.Parameter(torch.zeros(num_experts, 2 * hidden_dim)) if bias else None
+        )
+        self.register_parameter(
+            "down_bias", nn.Parameter(torch.zeros(num_experts, out_dim)) if bias else None
+        )
         init_per_expert(self.gate_up)
         init_per_expert(self.down)
 

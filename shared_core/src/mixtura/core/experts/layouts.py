@@ -1,7 +1,7 @@
 """How rows lie beside the weights of stacked experts.
 
-An expert's mathematics is written once, in `StackedExperts.compute`, with two words: `linear` for a
-matrix and `vector` for anything elementwise. A layout says what these words mean for the rows at hand.
+An expert's mathematics is written once, in `StackedExperts.compute`, with two words: `linear` for
+a matrix and `vector` for anything elementwise. A layout says what they mean for the rows at hand.
 """
 
 from typing import Protocol
@@ -61,7 +61,7 @@ class Batched:
 
 
 class Grouped:
-    """Rows sorted by expert, in one grouped matrix product: weights (experts, out, in), rows (rows, in).
+    """Rows sorted by expert, in one grouped product: weights (experts, out, in), rows (rows, in).
 
     Args:
         offsets: where the rows of each expert end (int32).

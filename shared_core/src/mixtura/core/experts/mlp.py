@@ -48,8 +48,12 @@ class MLPExperts(StackedExperts):
         self.dropout = dropout
         self.up = nn.Parameter(torch.empty(num_experts, hidden_dim, dim))
         self.down = nn.Parameter(torch.empty(num_experts, out_dim, hidden_dim))
-        self.up_bias = nn.Parameter(torch.zeros(num_experts, hidden_dim)) if bias else None
-        self.down_bias = nn.Parameter(torch.zeros(num_experts, out_dim)) if bias else None
+        self.register_parameter(
+            "up_bias", nn.Parameter(torch.zeros(num_experts, hidden_dim)) if bias else None
+        )
+        self.register_parameter(
+            "down_bias", nn.Parameter(torch.zeros(num_experts, out_dim)) if bias else None
+        )
         init_per_expert(self.up)
         init_per_expert(self.down)
 

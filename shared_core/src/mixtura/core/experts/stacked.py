@@ -16,8 +16,8 @@ __all__ = ["StackedExperts", "init_per_expert"]
 class StackedExperts(Experts):
     """Base of the banks whose parameters all have the shape (experts, ...).
 
-    A subclass registers its parameters and writes `compute` once; the loop over experts, the batched
-    and the grouped product, the dense mixture and the bound function all use it.
+    A subclass registers its parameters and writes `compute` once; the loop over experts, the
+    batched and the grouped product, the dense mixture and the bound function all use it.
     """
 
     stacked = True

@@ -25,8 +25,8 @@ def load_balance(
 ) -> Float[Tensor, ""]:
     """`R sum_e f_e P_e`, where f_e is how much expert e was used and P_e its mean score.
 
-    The rows of all calls are pooled first; padded units count in neither. What f_e is divided by sets
-    the value at perfect balance:
+    The rows of all calls are pooled first; padded units count in neither. What f_e is divided by
+    sets the value at perfect balance:
 
     - `one`: all valid assignments; balance gives 1 (Seg-MoE's code; Megatron's and Switch's form).
     - `k`: the units; balance gives k (the code of Time-MoE, MoHETS and transformers).

@@ -29,9 +29,11 @@ class Score(nn.Module):
 
     Attributes:
         num_experts: R, the experts that get a logit.
+        context: what else than `x` the score function looks at: `task`, `state`, `ids`.
     """
 
     num_experts: int
+    context: frozenset[str] = frozenset()
 
     def forward(
         self, x: Float[Tensor, "units dim"], **context: Any
@@ -40,7 +42,6 @@ class Score(nn.Module):
 
         Args:
             x: what the router looks at.
-            **context: `task`, `state` or whatever else the layer was given for its router; a score
-                function takes what it declares.
+            **context: what the layer was given for its router and this class declares in `context`.
         """
         raise NotImplementedError

@@ -42,11 +42,11 @@ class LinearScore(Score):
         nn.init.normal_(self.weight, std=0.1 / dim**0.5 if std is None else std)
 
     def forward(
-        self, x: Float[Tensor, "units dim"], **context: Any
+        self, x: Float[Tensor, "units dim"]
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Logits of each unit."""
         with torch.autocast(x.device.type, enabled=False):
-            bias = None if self.bias is None else self.bias.float()
             precise = torch.promote_types(x.dtype, torch.float32)
+            bias = None if self.bias is None else self.bias.to(precise)
             logits = F.linear(x.to(precise), self.weight.to(precise), bias)
         return logits, {}
