@@ -1,0 +1,101 @@
+"""Every distribution as a wheel: what is in it, what it declares, and that it works alone."""
+
+import shutil
+import subprocess
+import tomllib
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from tests.unit.house.distributions import REPOSITORY, Distribution, named, workspace
+
+MEMBERS = workspace()
+
+# Imports a package and everything in it; what only an extra brings may be absent.
+WALK = """
+import importlib, pkgutil, sys
+package = importlib.import_module(sys.argv[1])
+behind_extras = set(sys.argv[2:])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if module.name.endswith("__main__"):
+        continue
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        if error.name.partition(".")[0].replace("_", "-") not in behind_extras:
+            raise
+"""
+
+
+def uv(*arguments: object) -> None:
+    program = shutil.which("uv")
+    if program is None:
+        pytest.skip("uv is not on PATH; ./just test puts it there")
+    run = subprocess.run(
+        [program, "--quiet", *map(str, arguments)], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheel of every member, built without a network."""
+    folder = tmp_path_factory.mktemp("wheels")
+    uv("build", "--all-packages", "--wheel", "--offline", "--out-dir", folder)
+    return folder
+
+
+def wheel_of(member: Distribution, folder: Path) -> Path:
+    (path,) = folder.glob(f"{member.name.replace('-', '_')}-{member.project['version']}-*.whl")
+    return path
+
+
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return Parser().parsestr(archive.read(name).decode())
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_wheel_holds_the_sources_and_no_data(member: Distribution, wheels: Path) -> None:
+    with zipfile.ZipFile(wheel_of(member, wheels)) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        size = sum(entry.compress_size for entry in archive.infolist())
+    source = member.folder / "src"
+    assert {str(path.relative_to(source)) for path in member.sources} <= set(names)
+    assert [name for name in names if not name.startswith("mixtura/")] == []
+    assert "mixtura/__init__.py" not in names
+    assert [name for name in names if Path(name).name.startswith("ETT")] == []
+    assert size < 1_000_000
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_wheel_declares_what_the_project_declares(member: Distribution, wheels: Path) -> None:
+    told = metadata(wheel_of(member, wheels))
+    required = {named(text) for text in told.get_all("Requires-Dist", [])} - {member.name}
+    assert required == member.declared
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Requires-Python"] == ">=3.11"
+    assert told["Summary"]
+    assert told.get_payload()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
+def test_wheel_works_alone(member: Distribution, wheels: Path, tmp_path: Path) -> None:
+    root = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("\n".join(root["tool"]["uv"]["constraint-dependencies"]))
+    programs = tmp_path / "venv/bin"
+    uv("venv", programs.parent)
+    uv("pip", "install", "--no-config", "--python", programs / "python", "--find-links", wheels,
+       "--constraint", constraints, f"{member.name}=={member.project['version']}")  # fmt: skip
+    absent = [named(text) for listed in member.extras.values() for text in listed]
+    package = member.package or "mixtura.core"
+    subprocess.run([programs / "python", "-c", WALK, package, *absent], cwd=tmp_path, check=True)
+    for script in member.project.get("scripts", {}):
+        run = subprocess.run([programs / script, "--help"], cwd=tmp_path, capture_output=True)
+        assert run.returncode == 0
