@@ -5,7 +5,7 @@ d width of a row.
 """
 
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -81,7 +81,7 @@ class Routing:
         logits: Float[Tensor, "units routed"] | None = None,
         scores: Float[Tensor, "units routed"] | None = None,
         aux: dict[str, Any] | None = None,
-    ) -> Self:
+    ) -> "Routing":
         """A token-choice routing: each unit chose the K experts `index` with the weights `weight`.
 
         `valid` tells which choices count; choices of masked units never do.

@@ -4,8 +4,6 @@ An expert's mathematics is written once, in `StackedExperts.compute`, with two w
 a matrix and `vector` for anything elementwise. A layout says what they mean for the rows at hand.
 """
 
-from typing import Protocol
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,19 +12,19 @@ from torch.nn import functional as F
 __all__ = ["Batched", "Grouped", "Layout", "Single"]
 
 
-class Layout(Protocol):
+class Layout:
     """What `StackedExperts.compute` may ask for."""
 
     def linear(self, rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """`rows W^T + b` with each row's own expert."""
-        ...
+        raise NotImplementedError
 
     def vector(self, parameter: Tensor) -> Tensor:
         """A parameter of shape (experts, ...) made to broadcast against rows."""
-        ...
+        raise NotImplementedError
 
 
-class Single:
+class Single(Layout):
     """All rows belong to one expert: weights (out, in), rows (rows, ..., in)."""
 
     def linear(self, rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -38,7 +36,7 @@ class Single:
         return parameter
 
 
-class Batched:
+class Batched(Layout):
     """Every expert has as many rows: weights (experts, out, in), rows (experts, rows, ..., in)."""
 
     def linear(
@@ -60,7 +58,7 @@ class Batched:
         return parameter[:, None]
 
 
-class Grouped:
+class Grouped(Layout):
     """Rows sorted by expert, in one grouped product: weights (experts, out, in), rows (rows, in).
 
     Args:
