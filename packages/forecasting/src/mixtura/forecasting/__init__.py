@@ -1,1 +1,1 @@
-"""Placeholder docstring; the package says here what it offers."""
+"""Mixture-of-Experts forecasting: networks, training, predictors, reference checkpoints."""

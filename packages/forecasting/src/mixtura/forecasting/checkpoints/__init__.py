@@ -1,0 +1,21 @@
+"""Reference implementations' checkpoints: fixed maps of tensor names, in both directions."""
+
+from mixtura.forecasting.checkpoints.dense import (
+    dlinear_rules,
+    itransformer_rules,
+    patchtst_rules,
+)
+from mixtura.forecasting.checkpoints.seg_moe import mixture_rules, seg_moe_rules
+from mixtura.forecasting.checkpoints.state_map import Rule, load_into, load_state, save_state
+
+__all__ = [
+    "Rule",
+    "dlinear_rules",
+    "itransformer_rules",
+    "load_into",
+    "load_state",
+    "mixture_rules",
+    "patchtst_rules",
+    "save_state",
+    "seg_moe_rules",
+]

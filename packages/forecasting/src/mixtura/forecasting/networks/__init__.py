@@ -1,0 +1,23 @@
+"""Networks: pure modules from a look-back window to a forecast."""
+
+from mixtura.forecasting.networks.base import DirectNetwork, ForecastNetwork
+from mixtura.forecasting.networks.dlinear import DLinear
+from mixtura.forecasting.networks.itransformer import ITransformer
+from mixtura.forecasting.networks.naive import LastValue, SeasonalNaive
+from mixtura.forecasting.networks.nlinear import NLinear
+from mixtura.forecasting.networks.patchtst import PatchTST
+from mixtura.forecasting.networks.seg_moe import SegMoE
+from mixtura.forecasting.networks.segment_mixture import segment_mixture
+
+__all__ = [
+    "DLinear",
+    "DirectNetwork",
+    "ForecastNetwork",
+    "ITransformer",
+    "LastValue",
+    "NLinear",
+    "PatchTST",
+    "SeasonalNaive",
+    "SegMoE",
+    "segment_mixture",
+]

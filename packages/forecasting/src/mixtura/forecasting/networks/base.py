@@ -1,0 +1,126 @@
+"""What every forecasting network offers, whatever it predicts at once."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mixtura.core.errors import InputError
+
+
+class ForecastNetwork(nn.Module):
+    """A network from a look-back window (batch, variates, time) to a forecast.
+
+    Attributes:
+        context_length: L, the longest look-back.
+        target_length: points after the window that a training pair needs.
+    """
+
+    context_length: int
+    target_length: int
+
+    def supervise(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        future: Float[Tensor, "batch variates target"],
+        marks: Float[Tensor, "batch features all"] | None = None,
+    ) -> tuple[Float[Tensor, "batch variates out"], Float[Tensor, "batch variates out"]]:
+        """Prediction and target of a training pair.
+
+        Args:
+            past: the look-back.
+            future: the `target_length` points after it.
+            marks: calendar features of both, for networks that look at them.
+        """
+        raise NotImplementedError
+
+    def forecast(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        horizon: int,
+        marks: Float[Tensor, "batch features all"] | None = None,
+    ) -> Float[Tensor, "batch variates horizon"]:
+        """The `horizon` points after the window, without gradients and in evaluation mode.
+
+        Args:
+            past: the look-back; not changed.
+            horizon: number of points.
+            marks: calendar features of the look-back and of the horizon.
+
+        Raises:
+            InputError: for a horizon below 1 or one that this network cannot reach.
+        """
+        if horizon < 1:
+            raise InputError(f"horizon must be at least 1, got {horizon}")
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self._forecast(past, horizon, marks)
+        finally:
+            self.train(training)
+
+    def _forecast(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        horizon: int,
+        marks: Float[Tensor, "batch features all"] | None,
+    ) -> Float[Tensor, "batch variates horizon"]:
+        raise NotImplementedError
+
+
+class DirectNetwork(ForecastNetwork):
+    """A network that predicts a fixed horizon in one step: `forward` is the forecast."""
+
+    def __init__(self, context_length: int, horizon: int) -> None:
+        super().__init__()
+        if context_length < 1 or horizon < 1:
+            raise InputError(
+                f"context_length and horizon must be at least 1, got {context_length} and {horizon}"
+            )
+        self.context_length = context_length
+        self.target_length = horizon
+
+    def supervise(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        future: Float[Tensor, "batch variates target"],
+        marks: Float[Tensor, "batch features all"] | None = None,
+    ) -> tuple[Float[Tensor, "batch variates target"], Float[Tensor, "batch variates target"]]:
+        """The forecast and what came."""
+        return self.predict(past, marks), future[..., : self.target_length]
+
+    def predict(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        marks: Float[Tensor, "batch features all"] | None,
+    ) -> Float[Tensor, "batch variates target"]:
+        """The whole horizon after the newest `context_length` points."""
+        return self(self.newest(past))
+
+    def newest(
+        self, past: Float[Tensor, "batch variates time"]
+    ) -> Float[Tensor, "batch variates context"]:
+        """The last `context_length` points.
+
+        Raises:
+            InputError: when there are fewer.
+        """
+        if past.shape[-1] < self.context_length:
+            raise InputError(
+                f"{type(self).__name__} needs a look-back of {self.context_length} points, got "
+                f"{past.shape[-1]}; give it a longer series"
+            )
+        return past[..., -self.context_length :]
+
+    def _forecast(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        horizon: int,
+        marks: Float[Tensor, "batch features all"] | None,
+    ) -> Float[Tensor, "batch variates horizon"]:
+        if horizon > self.target_length:
+            raise InputError(
+                f"{type(self).__name__} was built for a horizon of {self.target_length}, got "
+                f"{horizon}; ask for less or train one with a longer horizon"
+            )
+        return self.predict(past, marks)[..., :horizon]
