@@ -58,8 +58,8 @@ class LayerStatistics:
     def __add__(self, other: "LayerStatistics") -> "LayerStatistics":
         return LayerStatistics(
             self.counts + other.counts,
-            None if self.score_sum is None else self.score_sum + other.score_sum,
-            None if self.entropy_sum is None else self.entropy_sum + other.entropy_sum,
+            _sum(self.score_sum, other.score_sum),
+            _sum(self.entropy_sum, other.entropy_sum),
             self.num_units + other.num_units,
         )
 
@@ -97,3 +97,7 @@ class LayerStatistics:
     def dead(self) -> Int[Tensor, ""]:
         """Experts without any assignment."""
         return (self.counts == 0).sum()
+
+
+def _sum(left: Tensor | None, right: Tensor | None) -> Tensor | None:
+    return None if left is None or right is None else left + right

@@ -1,6 +1,7 @@
 """Gated MLP experts (SwiGLU, GEGLU)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,7 @@ class GLUExperts(StackedExperts):
         init_per_expert(self.gate_up)
         init_per_expert(self.down)
 
-    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout: Layout) -> Tensor:
+    def compute(self, rows: Tensor, weights: Mapping[str, Any], layout: Layout) -> Tensor:
         """The gated MLP."""
         both = layout.linear(rows, weights["gate_up"], weights["gate_up_bias"])
         gate, up = both.chunk(2, -1)

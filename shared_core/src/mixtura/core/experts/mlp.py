@@ -1,6 +1,7 @@
 """Two-layer MLP experts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class MLPExperts(StackedExperts):
         init_per_expert(self.up)
         init_per_expert(self.down)
 
-    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout: Layout) -> Tensor:
+    def compute(self, rows: Tensor, weights: Mapping[str, Any], layout: Layout) -> Tensor:
         """The MLP."""
         hidden = self.activation(layout.linear(rows, weights["up"], weights["up_bias"]))
         if self.dropout:

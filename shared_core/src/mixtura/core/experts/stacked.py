@@ -1,6 +1,7 @@
 """Experts of one shape with their weights stacked in one tensor each."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,12 +23,13 @@ class StackedExperts(Experts):
 
     stacked = True
 
-    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout: Layout) -> Tensor:
+    def compute(self, rows: Tensor, weights: Mapping[str, Any], layout: Layout) -> Tensor:
         """What an expert does to its rows.
 
         Args:
             rows: input rows.
-            weights: the parameters by name, sliced or stacked as `layout` needs them.
+            weights: the parameters by name, sliced or stacked as `layout` needs them; an absent
+                one is None.
             layout: how to multiply (`layout.linear`) and how to broadcast (`layout.vector`).
         """
         raise NotImplementedError

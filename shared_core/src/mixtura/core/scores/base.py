@@ -25,7 +25,10 @@ class Scored:
 
 
 class Score(nn.Module):
-    """Base of the score functions.
+    """Base of the score functions: `forward(x (units, dim), **context) -> (logits, aux)`.
+
+    The logits (units, routed) are float32 whatever the precision around; `aux` is what else to
+    keep beside the decision.
 
     Attributes:
         num_experts: R, the experts that get a logit.
@@ -34,14 +37,3 @@ class Score(nn.Module):
 
     num_experts: int
     context: frozenset[str] = frozenset()
-
-    def forward(
-        self, x: Float[Tensor, "units dim"], **context: Any
-    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
-        """Logits in float32 whatever the precision around, and what else is worth keeping.
-
-        Args:
-            x: what the router looks at.
-            **context: what the layer was given for its router and this class declares in `context`.
-        """
-        raise NotImplementedError
