@@ -17,17 +17,96 @@ if TYPE_CHECKING:
         MissingFile,
         UnknownDataset,
     )
+    from mixtura.datasets.frequency import (
+        future_stamps,
+        infer_frequency,
+        normal_frequency,
+        seasonal_period,
+    )
+    from mixtura.datasets.ltsf.benchmarks import Benchmark, benchmark, load_series
+    from mixtura.datasets.ltsf.calendar import calendar_features, calendar_names
+    from mixtura.datasets.ltsf.naive import last_value, lookback_mean, seasonal_naive
+    from mixtura.datasets.ltsf.report import protocol_report
+    from mixtura.datasets.ltsf.scaler import StandardScaler
+    from mixtura.datasets.ltsf.scores import ForecastScores, Scores
+    from mixtura.datasets.ltsf.sentinels import clean_sentinels
+    from mixtura.datasets.ltsf.series import SeriesTable
+    from mixtura.datasets.ltsf.splits import Borders, FixedSplit, FractionSplit, Rows, Split
+    from mixtura.datasets.ltsf.windows import sliding_windows, window_count
     from mixtura.datasets.places import cache_folder, locate, search_places
     from mixtura.datasets.records import Archive, DataFile, Dataset, Form
     from mixtura.datasets.registry import dataset, dataset_names
+    from mixtura.datasets.synthetic import seasonal_series
     from mixtura.datasets.verification import check_file, data_path, read_data
 
 HOMES = {
-    "errors": ("AlteredFile", "DownloadFailed", "InputError", "MissingFile", "UnknownDataset"),
-    "places": ("cache_folder", "locate", "search_places"),
-    "records": ("Archive", "DataFile", "Dataset", "Form"),
-    "registry": ("dataset", "dataset_names"),
-    "verification": ("check_file", "data_path", "read_data"),
+    "errors": (
+        "AlteredFile",
+        "DownloadFailed",
+        "InputError",
+        "MissingFile",
+        "UnknownDataset",
+    ),
+    "frequency": (
+        "future_stamps",
+        "infer_frequency",
+        "normal_frequency",
+        "seasonal_period",
+    ),
+    "ltsf.benchmarks": (
+        "Benchmark",
+        "benchmark",
+        "load_series",
+    ),
+    "ltsf.calendar": (
+        "calendar_features",
+        "calendar_names",
+    ),
+    "ltsf.naive": (
+        "last_value",
+        "lookback_mean",
+        "seasonal_naive",
+    ),
+    "ltsf.report": ("protocol_report",),
+    "ltsf.scaler": ("StandardScaler",),
+    "ltsf.scores": (
+        "ForecastScores",
+        "Scores",
+    ),
+    "ltsf.sentinels": ("clean_sentinels",),
+    "ltsf.series": ("SeriesTable",),
+    "ltsf.splits": (
+        "Borders",
+        "FixedSplit",
+        "FractionSplit",
+        "Rows",
+        "Split",
+    ),
+    "ltsf.windows": (
+        "sliding_windows",
+        "window_count",
+    ),
+    "places": (
+        "cache_folder",
+        "locate",
+        "search_places",
+    ),
+    "records": (
+        "Archive",
+        "DataFile",
+        "Dataset",
+        "Form",
+    ),
+    "registry": (
+        "dataset",
+        "dataset_names",
+    ),
+    "synthetic": ("seasonal_series",),
+    "verification": (
+        "check_file",
+        "data_path",
+        "read_data",
+    ),
 }
 """File of this package -> the public names that it holds."""
 

@@ -1,0 +1,1 @@
+"""The long-term series forecasting protocol: splits, scaling, windows, calendar, naive scores."""
