@@ -1,1 +1,43 @@
-"""Placeholder docstring; the package says here what it offers."""
+"""The Lightning side of Mixtura: command line, module base, callbacks, sharing, inspection, benchmarks.
+
+Importing this package imports neither torch nor Lightning; its names are imported when asked for.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from mixtura.training.deferred import install as _install
+
+_install()
+
+_ROOMS = {
+    "callbacks": ("Checkpoint", "GracefulStop", "RoutingMonitor", "RunSummary"),
+    "checkpoint": ("CheckpointError", "VerifiedCheckpointIO", "read_checkpoint"),
+    "loading": ("ResumableLoader", "resumable"),
+    "module": ("MoEModule", "NonFiniteError"),
+    "optimisation": (
+        "SGD",
+        "AdamW",
+        "Constant",
+        "ExponentialByEpoch",
+        "Optimizer",
+        "Schedule",
+        "TorchOptimizer",
+        "WarmupCosine",
+        "parameter_groups",
+    ),
+    "trainer": ("Trainer",),
+}
+_PUBLIC = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -1,0 +1,270 @@
+"""Checkpoints: written whole or not at all, with a SHA-256 beside them that is verified on load."""
+
+import hashlib
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
+from torch import Tensor, nn
+
+from mixtura.core import ConfigError, from_config
+from mixtura.core.errors import InputError
+
+__all__ = [
+    "CONFIG_KEY",
+    "SCHEMA",
+    "CheckpointError",
+    "VerifiedCheckpointIO",
+    "build",
+    "load_state",
+    "read_checkpoint",
+    "verify",
+    "write_whole",
+]
+
+T = TypeVar("T", bound=nn.Module)
+
+CONFIG_KEY = "hyper_parameters"
+SCHEMA = 1
+SUFFIX = ".sha256"
+CHUNK = 1 << 20
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used: missing, altered, unsafe, or of something else."""
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            total.update(chunk)
+    return total.hexdigest()
+
+
+def sidecar(path: Path) -> Path:
+    """The file that holds the SHA-256 of `path` (of what it points to, if it is a link)."""
+    path = path.resolve() if path.is_symlink() else path
+    return path.with_name(path.name + SUFFIX)
+
+
+def write_whole(path: Path, write: Any) -> None:
+    """Write a file so that, whenever the power fails, `path` is the old file or the new one, whole.
+
+    `write(temporary_path)` produces the new content in the same folder. It is flushed to the disk
+    and renamed over `path`. Meanwhile the SHA-256 beside it names the old and the new content.
+
+    Raises:
+        OSError: when the folder cannot be written or is full; `path` is then as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
+    beside = sidecar(path)
+    try:
+        write(temporary)
+        _flush(temporary)
+        new = digest(temporary)
+        old = beside.read_text().split() if path.exists() and beside.exists() else []
+        if path.exists():
+            _replace(beside, "".join(f"{each}\n" for each in [new, *old]))
+        else:
+            _replace(beside, f"{new}\n")
+        temporary.replace(path)
+        _flush(path.parent)
+        if old:
+            _replace(beside, f"{new}\n")
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
+    try:
+        temporary.write_text(text)
+        _flush(temporary)
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def verify(path: Path) -> bool:
+    """Compare a file with the SHA-256 beside it; False when there is none.
+
+    Raises:
+        CheckpointError: when they differ.
+    """
+    beside = sidecar(path)
+    if not beside.is_file():
+        return False
+    try:
+        expected = beside.read_text(encoding="ascii").split()
+    except UnicodeDecodeError:
+        expected = []
+    found = digest(path)
+    if found not in expected:
+        raise CheckpointError(
+            f"{path} was altered or cut off after it was written: its SHA-256 begins with "
+            f"{found[:12]}, but {beside.name} says {(expected or ['nothing'])[0][:12]}; "
+            f"use another checkpoint{_others(path)}"
+        )
+    return True
+
+
+def _others(path: Path) -> str:
+    others = sorted(p.name for p in path.parent.glob("*.ckpt") if p != path)[:3]
+    return f" ({', '.join(others)} lie beside it)" if others else ""
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint: hash verified, no code executed.
+
+    Raises:
+        CheckpointError: for whatever cannot be read, saying what it is.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}{_others(path)}")
+    verify(path)
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        # The message of torch names the global; its advice to switch the check off is not ours.
+        named = str(error).split("GLOBAL ")[1].split(" ")[0] if "GLOBAL " in str(error) else ""
+        what = f"holds code ({named})" if named else "holds something else than tensors and numbers"
+        raise CheckpointError(
+            f"{path} {what} and was not loaded, because it could run commands on this machine; "
+            "use a checkpoint written by Mixtura, or safetensors"
+        ) from error
+    except Exception as error:  # a damaged archive fails in torch's reader in many ways
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({_kind(path)}); use another one{_others(path)}"
+        ) from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
+        found = ", ".join(map(str, list(checkpoint)[:4])) if isinstance(checkpoint, dict) else ""
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a training run: expected 'state_dict' among its keys, "
+            f"found {found or type(checkpoint).__name__}; use one written by `fit`"
+        )
+    return checkpoint
+
+
+def _kind(path: Path) -> str:
+    size = path.stat().st_size
+    if size == 0:
+        return "it is empty"
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head == b"PK" and not zipfile.is_zipfile(path):
+        return f"it is cut off after {size} bytes"
+    if head == b"PK":
+        return "its archive is damaged"
+    return "it is of another format"
+
+
+def build(checkpoint: Mapping[str, Any], path: Path, base: type[T]) -> T:
+    """The module that a checkpoint's configuration tree describes, with fresh weights.
+
+    Raises:
+        CheckpointError: when the tree is missing, cannot be built, or is of another class.
+    """
+    tree = checkpoint.get(CONFIG_KEY)
+    if not isinstance(tree, Mapping) or "class_path" not in tree:
+        raise CheckpointError(
+            f"{path} does not say which model it is of (no configuration tree in it); "
+            "build the model yourself and load its 'state_dict'"
+        )
+    try:
+        module = from_config(tree)
+    except ConfigError as error:
+        raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
+    if not isinstance(module, base):
+        raise CheckpointError(
+            f"{path} is a checkpoint of {type(module).__name__}, not of {base.__name__}; "
+            f"load it with {type(module).__name__}.load_from_checkpoint"
+        )
+    return module
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Load weights strictly.
+
+    Raises:
+        CheckpointError: naming the first tensors that are missing, unexpected or of another size.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    sizes = [
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+        for name in own
+        if name in state
+        and isinstance(own[name], Tensor)
+        and getattr(state[name], "shape", None) != own[name].shape
+    ]
+    problems = []
+    if sizes:
+        problems.append(f"{len(sizes)} tensors of another size: {'; '.join(sizes[:2])}")
+    if missing:
+        problems.append(f"{len(missing)} missing: {', '.join(missing[:3])}")
+    if unexpected:
+        problems.append(f"{len(unexpected)} unknown: {', '.join(unexpected[:3])}")
+    if problems:
+        raise CheckpointError(
+            f"{path} does not fit {type(module).__name__}: {'. '.join(problems)}. "
+            "Use the configuration it was trained with"
+        )
+    module.load_state_dict(state)
+
+
+class VerifiedCheckpointIO(CheckpointIO):
+    """Lightning's way to files, with `write_whole` to write and `read_checkpoint` to read."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint, whole or not at all.
+
+        Raises:
+            CheckpointError: when the folder is read-only or the disk full; the old file is untouched.
+        """
+        path = Path(path)
+        try:
+            write_whole(path, lambda temporary: torch.save(checkpoint, temporary))
+        except (OSError, RuntimeError) as error:
+            # torch reports a failed write of its archive as a RuntimeError.
+            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+                raise
+            reason = getattr(error, "strerror", None) or "the disk may be full"
+            kept = "; the checkpoint of before is untouched" if path.exists() else ""
+            raise CheckpointError(
+                f"cannot write the checkpoint {path}: {reason}{kept}; make room or choose another "
+                "folder with --trainer.default_root_dir"
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint; pickled code is refused whatever `weights_only` says."""
+        return read_checkpoint(Path(path), map_location or "cpu")
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint and the hash beside it."""
+        path = Path(path)
+        path.unlink(missing_ok=True)
+        sidecar(path).unlink(missing_ok=True)

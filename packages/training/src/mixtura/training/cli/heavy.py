@@ -1,0 +1,61 @@
+"""The heavy half: Lightning is imported here, and nowhere before."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from mixtura.core.errors import InputError
+from mixtura.training.cli.app import LIGHTNING, App
+from mixtura.training.cli.mistakes import INTERRUPTED, Mistake, report
+
+__all__ = ["run"]
+
+
+def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
+    """Run a verb that needs torch, and turn typed input errors (nothing else) into status 2.
+
+    Args:
+        app: The app.
+        args: The verb and its options, packaged names already replaced by paths.
+        traceback: Show where an input error came from.
+    """
+    from mixtura.core import ConfigError
+    from mixtura.training.cli.parsing import ParseError
+
+    try:
+        if args[0] in LIGHTNING:
+            from mixtura.training.cli.lightning import run_lightning
+
+            run_lightning(app, list(args))
+        else:
+            _call(app, list(args))
+    except ParseError as error:
+        if traceback:
+            raise
+        return report(app.program, *error.short(args[0]))
+    except (InputError, ConfigError, Mistake) as error:
+        if traceback:
+            raise
+        return report(app.program, str(error))
+    except SystemExit as stop:
+        if str(stop) and not str(stop).isdigit() and isinstance(stop.code, int):
+            sys.stderr.write(f"{app.program}: {stop}\n")
+        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _call(app: App, args: list[str]) -> Any:
+    """Parse the options of a function verb and call it."""
+    from mixtura.training.cli.parsing import function_parser
+
+    verb = app.functions()[args[0]]
+    module, _, name = verb.function.partition(":")
+    function = getattr(import_module(module), name)
+    parser = function_parser(function, f"{app.program} {verb.name}")
+    options = parser.instantiate_classes(parser.parse_args(args[1:])).as_dict()
+    if "app" in getattr(function, "__annotations__", {}):
+        options["app"] = app
+    return function(**options)

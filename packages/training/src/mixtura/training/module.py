@@ -1,0 +1,272 @@
+"""The base of every LightningModule: task loss, auxiliary terms, optimiser, and what a checkpoint holds."""
+
+import random
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from mixtura.core import LayerStatistics, Record, moe_layers, record_routing, to_config
+from mixtura.core.errors import InputError
+from mixtura.training.checkpoint import CONFIG_KEY, SCHEMA, build, load_state, read_checkpoint
+from mixtura.training.optimisation import AdamW, Optimizer, Schedule, WarmupCosine
+
+__all__ = ["MoEModule", "NonFiniteError"]
+
+
+class NonFiniteError(InputError):
+    """A batch whose loss or gradients are not finite."""
+
+
+class MoEModule(pl.LightningModule):
+    """Base of all LightningModules here. A subclass says what the task's loss is, and no more.
+
+    The training loss is `task_loss` plus the auxiliary terms of the MoE layers, taken from one record
+    of the forward pass and logged as `aux/NAME`. The checkpoint's hyper-parameters are the
+    configuration tree of the module, so that `load_from_checkpoint` needs nothing else, whether the
+    module was built from YAML or by hand. The states of the random generators are saved too: a run
+    that is resumed in the middle of an epoch continues exactly.
+
+    Subclasses are decorated with `@configurable`, call this constructor with their `network`, and
+    define `task_loss`; `evaluate` if validation and test need other metrics than the training loss.
+
+    Args:
+        network: The model proper, a pure `nn.Module`.
+        optimizer: How it is optimised.
+        schedule: Learning-rate factor over the steps.
+        nonfinite: What to do with a batch whose loss or gradients are NaN or infinite: `raise`
+            names the batch; `skip` leaves it out and counts it as `skipped_batches`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: Optimizer | None = None,
+        schedule: Schedule | None = None,
+        nonfinite: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        super().__init__()
+        if nonfinite not in ("raise", "skip"):
+            raise InputError(f"nonfinite must be raise or skip, got {nonfinite!r}")
+        self.network = network
+        self.optimizer = AdamW() if optimizer is None else optimizer
+        self.schedule = WarmupCosine() if schedule is None else schedule
+        self.nonfinite = nonfinite
+        self.skipped = 0
+        self.last_statistics: dict[str, LayerStatistics] = {}
+        self._statistics: dict[str, LayerStatistics] = {}
+        self._has_experts = bool(moe_layers(network))
+        self._good = 0
+        self._random: dict[str, Any] | None = None
+
+    # What a subclass says.
+
+    @abstractmethod
+    def task_loss(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The task's loss of a batch (a scalar) and further figures to log, by name."""
+
+    def evaluate(self, batch: Any) -> dict[str, Tensor]:
+        """The figures of a validation or test batch, by name; means over samples are logged."""
+        loss, figures = self.task_loss(batch)
+        return {"loss": loss, **figures}
+
+    def batch_size(self, batch: Any) -> int:
+        """How many samples `batch` holds: the weight of its figures in the epoch's mean."""
+        leaf = batch
+        while isinstance(leaf, Mapping | list | tuple):
+            leaf = next(iter(leaf.values() if isinstance(leaf, Mapping) else leaf))
+        return int(leaf.shape[0]) if isinstance(leaf, Tensor) and leaf.ndim else 1
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The network's forward pass."""
+        return self.network(*args, **kwargs)
+
+    # Training.
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Task loss plus auxiliary terms; see the class."""
+        buffers = self._buffer_copies() if self.nonfinite == "skip" else None
+        if self._has_experts:
+            with record_routing(self.network) as record:
+                loss, figures = self.task_loss(batch)
+            auxiliary = record.losses()
+            self._keep(record)
+        else:
+            loss, figures = self.task_loss(batch)
+            auxiliary = {}
+        total = loss + sum(auxiliary.values()) if auxiliary else loss
+        if not bool(torch.isfinite(total.detach()).all()):
+            return self._not_finite(total, batch_idx, buffers)
+        self._good += 1
+        size = self.batch_size(batch)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        for name, value in figures.items():
+            self.log(f"train/{name}", value.detach(), batch_size=size)
+        for name, value in auxiliary.items():
+            self.log(f"aux/{name}", value.detach(), batch_size=size)
+        return total
+
+    def _keep(self, record: Record) -> None:
+        """Add the record's statistics to those since the last optimiser step."""
+        for name, one in record.statistics().items():
+            before = self._statistics.get(name)
+            self._statistics[name] = one if before is None else before + one
+
+    def _buffer_copies(self) -> dict[str, Tensor]:
+        return {
+            name: buffer.clone()
+            for name, buffer in self.named_buffers()
+            if buffer.is_floating_point()
+        }
+
+    def _not_finite(
+        self, total: Tensor, batch_idx: int, buffers: dict[str, Tensor] | None
+    ) -> Tensor:
+        if buffers is None:
+            raise NonFiniteError(self._sentence(f"the loss of batch {batch_idx} is {total.item()}"))
+        with torch.no_grad():
+            for name, buffer in self.named_buffers():
+                if name in buffers:
+                    buffer.copy_(buffers[name])
+        self.skipped += 1
+        self.log("skipped_batches", float(self.skipped), prog_bar=True, batch_size=1)
+        # A graph over all parameters keeps distributed gradient hooks in step; it adds zero.
+        return sum((p.flatten()[:1] * 0.0).sum() for p in self.parameters() if p.requires_grad)  # pyright: ignore[reportReturnType]
+
+    def _sentence(self, found: str) -> str:
+        return (
+            f"{found} (epoch {self.current_epoch}, step {self.global_step}); look at that batch, "
+            "lower the learning rate, clip gradients, or set nonfinite: skip to leave such batches out"
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take no step on gradients that are not finite, or when every batch of the step was left out."""
+        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+            return  # the scaler finds infinities itself, and expects them
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms = torch._foreach_norm([g for g in gradients if g is not None])
+        finite = not norms or bool(torch.isfinite(torch.stack([n.float() for n in norms])).all())
+        idle = self._agree(self._good == 0)
+        if not finite and self.nonfinite == "raise":
+            raise NonFiniteError(self._sentence("the gradients are not finite"))
+        if not finite or idle:
+            self.skipped += int(not finite)
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
+        self._good = 0
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """Step, then hand over the routing statistics of all the batches that went into the step."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.last_statistics, self._statistics = self._statistics, {}
+
+    def _agree(self, flag: bool) -> bool:
+        """Whether `flag` holds on every rank."""
+        if self.trainer.world_size == 1 or self.nonfinite == "raise":
+            return flag
+        return bool(self.trainer.strategy.reduce_boolean_decision(flag, all=True))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser over the parameter groups, and the schedule stepped with it."""
+        optimizer = self.optimizer.build(self)
+        total = self.trainer.estimated_stepping_batches
+        total = 1 if total == float("inf") else int(total)
+        epochs = self.trainer.max_epochs or 0
+        per_epoch = -(-total // epochs) if epochs > 0 else total
+        scheduler = self.schedule.build(optimizer, total, per_epoch)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    # Evaluation.
+
+    def _evaluate_and_log(self, batch: Any, stage: str) -> None:
+        size = self.batch_size(batch)
+        for name, value in self.evaluate(batch).items():
+            self.log(
+                f"{stage}/{name}",
+                value,
+                batch_size=size,
+                prog_bar=name == "loss",
+                on_step=False,
+                on_epoch=True,
+                sync_dist=True,
+            )
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Log `evaluate` under `val/`."""
+        self._evaluate_and_log(batch, "val")
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Log `evaluate` under `test/`."""
+        self._evaluate_and_log(batch, "test")
+
+    # Checkpoints.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the configuration tree and the random generators' states: plain values and tensors only."""
+        checkpoint[CONFIG_KEY] = to_config(self)
+        checkpoint["mixtura"] = {"schema": SCHEMA, "skipped": self.skipped}
+        python = random.getstate()
+        kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
+        checkpoint["random"] = {
+            "torch": torch.get_rng_state(),
+            "cuda": list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else [],
+            "python": [python[0], list(python[1]), python[2]],
+            "numpy": [
+                kind,
+                torch.from_numpy(np.asarray(keys, np.int64)),
+                position,
+                has_gauss,
+                gauss,
+            ],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the generators' states; they are restored at the first training step."""
+        self._random = checkpoint.get("random")
+        self.skipped = checkpoint.get("mixtura", {}).get("skipped", 0)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Restore the generators at the first step after a resume: what ran before it may have drawn from them."""
+        state, self._random = self._random, None
+        if state is None:
+            return
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda"])
+        version, keys, gauss = state["python"]
+        random.setstate((version, tuple(keys), gauss))
+        kind, numbers, position, has_gauss, cached = state["numpy"]
+        np.random.set_state(  # noqa: NPY002
+            (kind, numbers.numpy().astype(np.uint32), position, has_gauss, cached)
+        )
+
+    @classmethod
+    def load_from_checkpoint(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, checkpoint_path: str | Path, map_location: str | torch.device = "cpu"
+    ) -> Self:
+        """Build the module that a checkpoint describes and load its weights.
+
+        The real class is found from the checkpoint, so the base class loads every subclass.
+
+        Args:
+            checkpoint_path: The file.
+            map_location: Where the tensors go.
+
+        Raises:
+            InputError: for a file that is missing, altered, no checkpoint of ours, or of another class.
+        """
+        checkpoint = read_checkpoint(Path(checkpoint_path), map_location)
+        module = build(checkpoint, Path(checkpoint_path), cls)
+        load_state(module, checkpoint["state_dict"], Path(checkpoint_path))
+        return module

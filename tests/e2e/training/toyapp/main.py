@@ -1,0 +1,22 @@
+"""The toy app's command line."""
+
+from mixtura.training.cli import App, run_app
+
+APP = App(
+    name="toy",
+    summary="A toy app for the tests of the shared command line.",
+    package="toyapp",
+    module="toyapp.model:ToyModule",
+    data="pytorch_lightning:LightningDataModule",
+    registry=("toyapp.model",),
+    classes=("ToyClassifier", "ToyData"),
+    distribution="mixtura-training",
+)
+
+
+def main(args: list[str] | None = None) -> int:
+    return run_app(APP, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
