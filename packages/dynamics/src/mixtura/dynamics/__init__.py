@@ -1,1 +1,1 @@
-"""Placeholder docstring; the package says here what it offers."""
+"""MixER and its family: meta-learned reconstruction of hierarchies of dynamical systems."""

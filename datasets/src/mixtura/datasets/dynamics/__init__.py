@@ -1,0 +1,1 @@
+"""Dynamical systems: exact generators of the published sets, and readers."""

@@ -1,0 +1,177 @@
+"""Environments: trajectories of several dynamical systems, with what is known about each system.
+
+A *family* is a parametric ODE, an *environment* one value of its parameters; the trajectories of
+an environment differ in their initial state only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mixtura.datasets.errors import InputError
+
+__all__ = ["DynamicsData", "DynamicsDataError", "Environments"]
+
+
+class DynamicsDataError(InputError):
+    """Trajectories that cannot be used as they are."""
+
+
+@dataclass(frozen=True)
+class Environments:
+    """One split of a data set.
+
+    Args:
+        x: trajectories (environments, trajectories, times, dims).
+        t: times (environments, times), strictly increasing along the last axis.
+        family: true family of each environment (environments,), or None where it is not known.
+            It is used to score family recovery and never shown to a model.
+        parameters: true parameters (environments, parameters) or None.
+
+    Raises:
+        DynamicsDataError: for shapes that do not belong together, times that do not increase or
+            values that are not finite; the environment is named.
+    """
+
+    x: np.ndarray
+    t: np.ndarray
+    family: np.ndarray | None = None
+    parameters: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        x = np.asarray(self.x)
+        if x.ndim != 4 or 0 in x.shape:
+            raise DynamicsDataError(
+                "expected trajectories of shape (environments, trajectories, times, dims) with no "
+                f"empty axis, got {x.shape}; add the missing axis, for example x[:, None] for one "
+                "trajectory per environment"
+            )
+        t = np.asarray(self.t, dtype=np.float64)
+        if t.ndim == 1:
+            t = np.broadcast_to(t, (x.shape[0], t.shape[0])).copy()
+        if t.shape != (x.shape[0], x.shape[2]):
+            raise DynamicsDataError(
+                f"expected times of shape ({x.shape[2]},) or ({x.shape[0]}, {x.shape[2]}), got "
+                f"{t.shape}; give one time per sample, shared or per environment"
+            )
+        check_times(t)
+        check_finite(x)
+        for name in ("family", "parameters"):
+            value = getattr(self, name)
+            if value is not None and len(value) != x.shape[0]:
+                raise DynamicsDataError(
+                    f"expected one entry of {name} per environment ({x.shape[0]}), got {len(value)}"
+                )
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "t", t)
+
+    @property
+    def num_environments(self) -> int:
+        """Number of environments."""
+        return self.x.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Number of state dimensions."""
+        return self.x.shape[3]
+
+    def every(self, stride: int) -> "Environments":
+        """Keep each `stride`-th time, the first one included."""
+        return Environments(
+            self.x[:, :, ::stride], self.t[:, ::stride], self.family, self.parameters
+        )
+
+    def trajectories(self, which: slice | list[int]) -> "Environments":
+        """Keep some trajectories of each environment."""
+        return Environments(self.x[:, which], self.t, self.family, self.parameters)
+
+    def select(self, which: slice | list[int] | np.ndarray) -> "Environments":
+        """Keep some environments."""
+        return Environments(
+            self.x[which],
+            self.t[which],
+            None if self.family is None else np.asarray(self.family)[which],
+            None if self.parameters is None else np.asarray(self.parameters)[which],
+        )
+
+
+@dataclass(frozen=True)
+class DynamicsData:
+    """A data set in the four-split convention of the field.
+
+    Args:
+        name: its name.
+        train: environments to learn from.
+        test: the same environments from new initial states, or None.
+        ood_train: one trajectory of each new environment, to adapt on, or None.
+        ood_test: more trajectories of the new environments, or None.
+        leak_free: trajectories of `test` that do not repeat a training trajectory (None: all).
+        leak_free_ood: trajectories of `ood_test` that do not repeat an adaptation trajectory.
+        notes: what a reader of the results has to know.
+    """
+
+    name: str
+    train: Environments
+    test: Environments | None = None
+    ood_train: Environments | None = None
+    ood_test: Environments | None = None
+    leak_free: slice | None = None
+    leak_free_ood: slice | None = None
+    notes: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def every(self, stride: int) -> "DynamicsData":
+        """Keep each `stride`-th time of every split."""
+        splits = {
+            name: None if split is None else split.every(stride)
+            for name, split in self.splits().items()
+        }
+        return DynamicsData(
+            self.name,
+            **splits,
+            leak_free=self.leak_free,
+            leak_free_ood=self.leak_free_ood,
+            notes=self.notes,
+            extra=self.extra,
+        )
+
+    def splits(self) -> dict[str, Environments | None]:
+        """The four splits by name."""
+        return {
+            "train": self.train,
+            "test": self.test,
+            "ood_train": self.ood_train,
+            "ood_test": self.ood_test,
+        }
+
+
+def check_times(t: np.ndarray) -> None:
+    """Refuse times that do not strictly increase; the place is named."""
+    if not np.isfinite(t).all():
+        environment = int(np.argwhere(~np.isfinite(t))[0, 0])
+        raise DynamicsDataError(
+            f"the times of environment {environment} hold a value that is not finite; "
+            "remove that sample"
+        )
+    steps = np.diff(t, axis=1)
+    if (steps <= 0).any():
+        environment, position = (int(i) for i in np.argwhere(steps <= 0)[0])
+        before, after = t[environment, position], t[environment, position + 1]
+        problem = "repeats" if before == after else "runs backwards"
+        raise DynamicsDataError(
+            f"the times of environment {environment} must strictly increase, but time {problem} "
+            f"at sample {position + 1} ({before:g} then {after:g}); sort the samples and drop "
+            "repeats"
+        )
+
+
+def check_finite(x: np.ndarray) -> None:
+    """Refuse NaN and infinity, naming the first place."""
+    bad = ~np.isfinite(x)
+    if bad.any():
+        e, n, s, d = (int(i) for i in np.argwhere(bad)[0])
+        raise DynamicsDataError(
+            f"environment {e}, trajectory {n} holds {x[e, n, s, d]} at sample {s}, dimension {d} "
+            f"({int(bad.sum())} such values in all); remove or fill them first"
+        )

@@ -1,0 +1,140 @@
+"""Experts that are whole vector fields, each with a context of its own."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mixtura.core import InputError, Routing
+from mixtura.core.experts import Experts
+from mixtura.dynamics.experts.jets import Jet
+from mixtura.dynamics.experts.perceptron import Specialised
+
+__all__ = ["VectorFields"]
+
+
+class VectorFields(Experts):
+    """Base of the meta-learners: K vector fields, a context vector per environment.
+
+    The routing unit is an environment. `bind` settles the weights of every environment once; the
+    function it returns is all that an ODE solver calls. A subclass writes `specialise`.
+
+    Args:
+        num_experts: K.
+        dim: D, state dimensions.
+        context_dim: C, size of an environment's context vector.
+        split_context: cut the context into K equal chunks, one for each expert; otherwise each
+            expert sees all of it.
+    """
+
+    def __init__(
+        self, num_experts: int, dim: int, context_dim: int, split_context: bool = True
+    ) -> None:
+        super().__init__()
+        if num_experts < 1 or dim < 1 or context_dim < 1:
+            raise InputError(
+                "a vector field needs num_experts, dim and context_dim of at least 1, got "
+                f"{num_experts}, {dim} and {context_dim}"
+            )
+        if split_context and context_dim % num_experts:
+            raise InputError(
+                f"the context of {context_dim} entries cannot be cut into {num_experts} equal "
+                "chunks; make context_dim a multiple of num_experts or set split_context=False"
+            )
+        self.num_experts, self.dim, self.context_dim = num_experts, dim, context_dim
+        self.split_context = split_context
+        self.chunk_dim = context_dim // num_experts if split_context else context_dim
+        self.context_shift = nn.Parameter(torch.zeros(num_experts))
+
+    def specialise(self, context: Jet, expert: Int[Tensor, "assignments"]) -> Specialised:
+        """Settle the weights for the jets of chunks (N, C_e) of environments at their experts."""
+        raise NotImplementedError
+
+    def chunk(
+        self,
+        contexts: Float[Tensor, "assignments context"],
+        expert: Int[Tensor, "assignments"],
+    ) -> Float[Tensor, "assignments chunk"]:
+        """The part of each context that its expert reads."""
+        if not self.split_context:
+            return contexts
+        parts = contexts.reshape(len(contexts), self.num_experts, self.chunk_dim)
+        index = expert.view(-1, 1, 1).expand(-1, 1, self.chunk_dim)
+        return parts.gather(1, index)[:, 0]
+
+    def bind(
+        self,
+        routing: Routing,
+        contexts: Float[Tensor, "units context"] | None = None,
+        expansion: Float[Tensor, "units context"] | None = None,
+        order: int = 0,
+    ) -> Callable[[Tensor], Tensor]:
+        """The vector field of all environments, with weights gathered and merged once.
+
+        Args:
+            routing: which environment goes to which expert.
+            contexts: xi of each environment; zero when not given.
+            expansion: xi', about which the field is expanded in the context (order 1 and 2).
+            order: order of the Taylor expansion (contextual self-modulation; Nzoyem et al.,
+                Neural Context Flows, 2024, arXiv 2405.02154).
+
+        Returns:
+            `f(x (units, *rows, dims)) -> (units, *rows, dims)`.
+        """
+        if order not in (0, 1, 2):
+            raise InputError(f"the Taylor order must be 0, 1 or 2, got {order}")
+        if contexts is None:
+            contexts = self.context_shift.new_zeros(routing.num_units, self.context_dim)
+        single = routing.choices == 1 and not routing.may_be_invalid
+        if single:
+            unit, expert, weight = None, routing.expert, routing.weight
+        else:
+            live = torch.nonzero(routing.expert < self.num_experts)[:, 0]
+            unit, expert, weight = (v[live] for v in (routing.unit, routing.expert, routing.weight))
+        field = self.specialise(self._context_jet(contexts, expansion, order, unit, expert), expert)
+        plain = not weight.requires_grad and bool((weight == 1).all())
+
+        def bound(x: Tensor) -> Tensor:
+            rows = x.reshape(x.shape[0], -1, x.shape[-1])
+            y = field(rows if unit is None else rows.index_select(0, unit))
+            if not plain:
+                y = y * weight.to(y.dtype).view(-1, 1, 1)
+            if unit is not None:
+                y = torch.zeros_like(rows).index_add(0, unit, y)
+            return y.reshape(x.shape)
+
+        return bound
+
+    def one(
+        self,
+        expert: int,
+        rows: Float[Tensor, "rows *rest"],
+        contexts: Float[Tensor, "rows context"] | None = None,
+    ) -> Float[Tensor, "rows *rest"]:
+        """One expert's derivatives for rows of its own, at the given contexts or at zero."""
+        index = torch.full((rows.shape[0], 1), expert, device=rows.device)
+        routing = Routing.from_choices(
+            index, torch.ones_like(index, dtype=rows.dtype), num_experts=self.num_experts
+        )
+        return self.bind(routing, contexts)(rows[:, None] if rows.ndim == 2 else rows).reshape(
+            rows.shape
+        )
+
+    def _context_jet(
+        self,
+        contexts: Tensor,
+        expansion: Tensor | None,
+        order: int,
+        unit: Tensor | None,
+        expert: Tensor,
+    ) -> Jet:
+        if unit is not None:
+            contexts = contexts.index_select(0, unit)
+            expansion = None if expansion is None else expansion.index_select(0, unit)
+        shift = self.context_shift.index_select(0, expert)[:, None]
+        if order == 0:
+            return [self.chunk(contexts, expert) + shift]
+        base = contexts if expansion is None else expansion
+        direction = self.chunk(contexts - base, expert)
+        return [self.chunk(base, expert) + shift, direction, None][: order + 1]

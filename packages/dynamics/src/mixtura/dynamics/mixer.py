@@ -1,0 +1,153 @@
+"""MixER: a mixture of meta-learned vector fields, routed by environment."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mixtura.core import InputError, MoELayer, Router, Routing, configurable
+from mixtura.core.selections import Selection
+from mixtura.dynamics.experts import VectorFields
+from mixtura.dynamics.gate import ContextScore, HardTop
+from mixtura.dynamics.solvers import RK4, Solution
+
+__all__ = ["MixER", "one_expert_each", "simulate"]
+
+
+@configurable
+class MixER(nn.Module):
+    """K vector fields and a gate that looks at an environment's context.
+
+    An environment is routed once per solve; the weights of its expert are gathered and merged with
+    its context once, and all environments are integrated together whatever their expert.
+
+    Nzoyem et al., MixER: Better Mixture of Experts Routing for Hierarchical Meta-Learning, 2025,
+    arXiv 2502.05335.
+
+    Args:
+        experts: the vector fields.
+        selection: `HardTop` when not given (the gate is then fitted in closed form);
+            `TopK(1, renormalize="never")` is the gate trained by gradients.
+        gate_bias: whether the gate has an offset.
+    """
+
+    def __init__(
+        self,
+        experts: VectorFields,
+        selection: Selection | None = None,
+        gate_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        score = ContextScore(experts.context_dim, experts.num_experts, gate_bias)
+        router = Router(score, HardTop() if selection is None else selection)
+        self.layer = MoELayer(router, experts)
+        self.score = score
+
+    @property
+    def experts(self) -> VectorFields:
+        """The vector fields."""
+        return self.layer.experts
+
+    @property
+    def num_experts(self) -> int:
+        """K."""
+        return self.experts.num_experts
+
+    @property
+    def trained_by_gradient(self) -> bool:
+        """Whether the task's gradient reaches the gate."""
+        return not isinstance(self.layer.router.selection, HardTop)
+
+    def gate_parameters(self) -> list[nn.Parameter]:
+        """The gate's own parameters."""
+        return list(self.layer.router.parameters())
+
+    def route(
+        self,
+        contexts: Float[Tensor, "environments context"],
+        forced: Int[Tensor, "environments"] | None = None,
+    ) -> Routing:
+        """The decision for each environment; `forced` names an expert, -1 leaves it to the gate."""
+        return self.layer.route(contexts, forced=forced)
+
+    def field(
+        self,
+        contexts: Float[Tensor, "environments context"],
+        *,
+        routing: Routing | None = None,
+        expansion: Float[Tensor, "environments context"] | None = None,
+        order: int = 0,
+    ) -> Callable[[Tensor], Tensor]:
+        """dx/dt of all environments as a function of their states (environments, rows, dims).
+
+        Args:
+            contexts: xi of each environment.
+            routing: the decision; made on `expansion` (order 1 and 2) or `contexts` when not given.
+            expansion: the context about which the field is expanded.
+            order: order of the Taylor expansion.
+        """
+        if routing is None:
+            routing = self.route(contexts if expansion is None or order == 0 else expansion)
+        return self.experts.bind(routing, contexts, expansion, order)
+
+    def forward(
+        self,
+        contexts: Float[Tensor, "environments context"],
+        x0: Float[Tensor, "environments trajectories dims"],
+        t: Float[Tensor, "*times"],
+        *,
+        solver: nn.Module | None = None,
+        routing: Routing | None = None,
+        expansion: Float[Tensor, "environments context"] | None = None,
+        order: int = 0,
+    ) -> Solution:
+        """Integrate every trajectory of every environment in one solve.
+
+        Args:
+            contexts: xi of each environment.
+            x0: initial states.
+            t: times, shared or per environment.
+            solver: RK4 with one step per interval when not given.
+            routing: see `field`.
+            expansion: see `field`.
+            order: see `field`.
+        """
+        if x0.ndim != 3 or x0.shape[-1] != self.experts.dim or len(x0) != len(contexts):
+            raise InputError(
+                f"expected initial states ({len(contexts)}, trajectories, {self.experts.dim}), one "
+                f"row per context, got {tuple(x0.shape)}"
+            )
+        bound = self.field(contexts, routing=routing, expansion=expansion, order=order)
+        return simulate(bound, x0, t, solver)
+
+    def every_expert(
+        self,
+        contexts: Float[Tensor, "environments context"],
+        x0: Float[Tensor, "environments trajectories dims"],
+        t: Float[Tensor, "*times"],
+        solver: nn.Module | None = None,
+    ) -> Solution:
+        """Each environment solved with each expert alone, as (environments * experts) units.
+
+        One batched solve; unit `e * K + k` is environment e with expert k.
+        """
+        k = self.num_experts
+        routing = one_expert_each(torch.arange(k, device=x0.device).repeat(len(x0)), k)
+        repeated = t if t.ndim == 1 else t.repeat_interleave(k, 0)
+        bound = self.experts.bind(routing, contexts.repeat_interleave(k, 0))
+        return simulate(bound, x0.repeat_interleave(k, 0), repeated, solver)
+
+
+def simulate(
+    bound: Callable[[Tensor], Tensor], x0: Tensor, t: Tensor, solver: nn.Module | None = None
+) -> Solution:
+    """Integrate an autonomous field with any solver of `mixtura.dynamics.solvers`."""
+    solver = RK4() if solver is None else solver
+    return solver(lambda _, x: bound(x), x0, t)
+
+
+def one_expert_each(expert: Int[Tensor, "units"], num_experts: int) -> Routing:
+    """The routing that sends each unit to a given expert."""
+    weight = torch.ones(len(expert), 1, device=expert.device)
+    return Routing.from_choices(expert[:, None], weight, num_experts=num_experts)
