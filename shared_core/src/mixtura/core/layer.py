@@ -119,8 +119,15 @@ class MoELayer(nn.Module):
     ) -> Routing:
         looked_at = self.units.pool(units) if route_on is None else route_on
         unit_mask = None if mask is None else self.units.group_mask(mask, shape)
-        routing = self.router(looked_at, forced=forced, mask=unit_mask, **context)
-        routing.num_samples = self.units.num_samples(shape)
+        routing = self.router(
+            looked_at,
+            forced=forced,
+            mask=unit_mask,
+            num_samples=self.units.num_samples(shape),
+            **context,
+        )
+        if any("rows" in loss.needs for loss in self.losses):
+            routing.rows = looked_at
         self._remember(routing)
         return routing
 

@@ -62,11 +62,14 @@ class Router(nn.Module):
         """Experts that can be reached, reserved ones included."""
         return self.score_function.num_experts + self.reserved
 
-    def score(self, x: Float[Tensor, "units dim"], **context: Any) -> Scored:
+    def score(
+        self, x: Float[Tensor, "units dim"], *, num_samples: int = 1, **context: Any
+    ) -> Scored:
         """Logits and scores of every unit.
 
         Args:
             x: what the router looks at.
+            num_samples: samples that the units come from, in equal shares and in order.
             **context: passed on to the score function (`task`, `state`, ...).
         """
         ignored = sorted(context.keys() - self.score_function.context)
@@ -81,7 +84,7 @@ class Router(nn.Module):
         scores = activate(logits, self.activation)
         if self.dropout:
             scores = F.dropout(scores, self.dropout, self.training)
-        return Scored(logits, scores, aux)
+        return Scored(logits, scores, aux, num_samples)
 
     def decide(
         self,
@@ -97,11 +100,15 @@ class Router(nn.Module):
             forced: expert that a unit must go to with weight 1, or -1 to route freely.
             mask: units that exist; the others get no assignment.
         """
-        if forced is None:
-            return self.selection(scored, num_experts=self.num_experts, mask=mask)
-        free = forced < 0 if mask is None else mask & (forced < 0)
+        free = mask
+        if forced is not None:
+            free = forced < 0 if mask is None else mask & (forced < 0)
         routing = self.selection(scored, num_experts=self.num_experts, mask=free)
-        return force(routing, forced, mask)
+        if forced is not None:
+            routing = force(routing, forced, mask)
+        routing.free = free
+        routing.num_samples = scored.num_samples
+        return routing
 
     def forward(
         self,
@@ -109,10 +116,12 @@ class Router(nn.Module):
         *,
         forced: Int[Tensor, "units"] | None = None,
         mask: Bool[Tensor, "units"] | None = None,
+        num_samples: int = 1,
         **context: Any,
     ) -> Routing:
         """`decide(score(x))`."""
-        return self.decide(self.score(x, **context), forced=forced, mask=mask)
+        scored = self.score(x, num_samples=num_samples, **context)
+        return self.decide(scored, forced=forced, mask=mask)
 
 
 def activate(

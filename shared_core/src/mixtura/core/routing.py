@@ -35,6 +35,11 @@ class Routing:
         scores: logits after the score function, float32.
         aux: what else the router wants remembered, for losses or as the state of the next layer.
         may_be_invalid: False promises that every assignment is valid.
+
+    Attributes:
+        num_samples: samples that the units come from, in equal shares and in order.
+        free: units that the router decided about, neither padding nor forced; None means all.
+        rows: what the router looked at, where a loss needs it.
     """
 
     index: Int[Tensor, "units choices"] | None
@@ -64,7 +69,9 @@ class Routing:
         self.scores = scores
         self.aux = {} if aux is None else aux
         self.may_be_invalid = may_be_invalid
-        self.num_samples: int | None = None
+        self.num_samples = 1
+        self.free = mask
+        self.rows: Tensor | None = None
         self.replayed: Tensor | bool = False
         self.index = None
         self.valid = None

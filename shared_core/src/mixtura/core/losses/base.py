@@ -22,6 +22,8 @@ class Loss:
         name: under which the term is logged.
         weight: factor of the term in the training loss.
         scope: whether each layer has its own term or all layers together have one.
+        needs: what a layer has to leave in a routing for this loss besides the decision itself:
+            `rows`, what the router looked at.
 
     Args:
         weight: factor of the term.
@@ -29,6 +31,7 @@ class Loss:
     """
 
     name: str
+    needs: frozenset[str] = frozenset()
 
     def __init__(self, weight: float, scope: Scope = "layer") -> None:
         if weight < 0:

@@ -25,7 +25,7 @@ def load_balance(
 ) -> Float[Tensor, ""]:
     """`R sum_e f_e P_e`, where f_e is how much expert e was used and P_e its mean score.
 
-    The rows of all calls are pooled first; padded units count in neither. What f_e is divided by
+    The rows of all calls are pooled first; padded and forced units count in neither. What f_e is divided by
     sets the value at perfect balance:
 
     - `one`: all valid assignments; balance gives 1 (Seg-MoE's code; Megatron's and Switch's form).
@@ -49,11 +49,11 @@ def load_balance(
             raise InputError("a load-balance loss needs routings that carry scores")
         scores = call.scores.float()
         routed = scores.shape[-1]
-        if call.mask is None:
+        if call.free is None:
             alive: Tensor | float = float(call.num_units)
         else:
-            scores = scores * call.mask[:, None]
-            alive = call.mask.sum().float()
+            scores = scores * call.free[:, None]
+            alive = call.free.sum().float()
         used = call.counts[:routed].float()
         counts = used if counts is None else counts + used
         total = scores.sum(0)

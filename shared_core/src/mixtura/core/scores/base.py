@@ -17,11 +17,13 @@ class Scored:
         logits: float32.
         scores: logits after the activation (softmax, sigmoid, ...), float32.
         aux: what the score function wants kept beside the decision, such as a recurrent state.
+        num_samples: samples that the units come from, in equal shares and in order.
     """
 
     logits: Float[Tensor, "units routed"]
     scores: Float[Tensor, "units routed"]
     aux: dict[str, Any] = field(default_factory=dict)
+    num_samples: int = 1
 
 
 class Score(nn.Module):
