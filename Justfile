@@ -69,6 +69,11 @@ bench NAME *ARGS: setup
     shift
     cd '{{ invocation_directory() }}' && exec python "$script" "$@"
 
+# Build the wheel of every distribution into dist/
+wheels: setup
+    @uv build --all-packages --wheel --quiet --out-dir dist
+    @ls dist/*.whl
+
 # Format the code
 fmt: setup
     @ruff check --fix-only --quiet

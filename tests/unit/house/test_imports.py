@@ -78,6 +78,16 @@ def test_arrows_go_one_way(member: Distribution) -> None:
     assert known <= allowed(member)
 
 
+def test_meta_package_brings_every_member() -> None:
+    root, *members = workspace()
+    declared = {member.name: member.declared for member in members}
+    reached, ahead = set(), root.declared
+    while ahead:
+        reached |= ahead
+        ahead = {name for known in ahead for name in declared.get(known, ())} - reached
+    assert {member.name for member in members} <= reached
+
+
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
 def test_mixtura_is_a_namespace_and_typed(member: Distribution) -> None:
     source = member.folder / "src"

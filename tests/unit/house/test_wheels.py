@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -83,19 +84,31 @@ def test_wheel_declares_what_the_project_declares(member: Distribution, wheels: 
     assert told.get_payload()
 
 
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[Path]:
+    """A fresh virtual environment, taken away at once: it holds gigabytes."""
+    folder = tmp_path / "venv"
+    uv("venv", folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
-def test_wheel_works_alone(member: Distribution, wheels: Path, tmp_path: Path) -> None:
+def test_wheel_works_alone(
+    member: Distribution, wheels: Path, environment: Path, tmp_path: Path
+) -> None:
     root = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("\n".join(root["tool"]["uv"]["constraint-dependencies"]))
-    programs = tmp_path / "venv/bin"
-    uv("venv", programs.parent)
-    uv("pip", "install", "--no-config", "--python", programs / "python", "--find-links", wheels,
-       "--constraint", constraints, f"{member.name}=={member.project['version']}")  # fmt: skip
+    python = environment / "bin/python"
+    wanted = f"{member.name}=={member.project['version']}"
+    places = ["--python", python, "--find-links", wheels, "--constraint", constraints]
+    uv("pip", "install", "--no-config", *places, wanted)
     absent = [named(text) for listed in member.extras.values() for text in listed]
     package = member.package or "mixtura.core"
-    subprocess.run([programs / "python", "-c", WALK, package, *absent], cwd=tmp_path, check=True)
-    for script in member.project.get("scripts", {}):
-        run = subprocess.run([programs / script, "--help"], cwd=tmp_path, capture_output=True)
-        assert run.returncode == 0
+    commands = [[python, "-c", WALK, package, *absent]]
+    commands += [[python.parent / name, "--help"] for name in member.project.get("scripts", {})]
+    for command in commands:
+        run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
