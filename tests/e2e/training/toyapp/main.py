@@ -5,10 +5,10 @@ from mixtura.training.cli import App, run_app
 APP = App(
     name="toy",
     summary="A toy app for the tests of the shared command line.",
-    package="toyapp",
-    module="toyapp.model:ToyModule",
+    package="tests.e2e.training.toyapp",
+    module="tests.e2e.training.toyapp.model:ToyModule",
     data="pytorch_lightning:LightningDataModule",
-    registry=("toyapp.model",),
+    registry=("tests.e2e.training.toyapp.model",),
     classes=("ToyClassifier", "ToyData"),
     distribution="mixtura-training",
 )

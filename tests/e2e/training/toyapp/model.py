@@ -132,7 +132,7 @@ class ToyData(pl.LightningDataModule):
         return DataLoader(self.train, self.batch_size_, shuffle=True, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(self.held_out, self.batch_size_)
+        return DataLoader(self.held_out, batch_size=self.batch_size_)
 
     test_dataloader = val_dataloader
     predict_dataloader = val_dataloader

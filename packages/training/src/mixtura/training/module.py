@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from mixtura.core import LayerStatistics, Record, moe_layers, record_routing, to_config
+from mixtura.core import ConfigError, LayerStatistics, Record, moe_layers, record_routing, to_config
 from mixtura.core.errors import InputError
 from mixtura.training.checkpoint import CONFIG_KEY, SCHEMA, build, load_state, read_checkpoint
 from mixtura.training.optimisation import AdamW, Optimizer, Schedule, WarmupCosine
@@ -215,7 +215,7 @@ class MoEModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the configuration tree and the random generators' states: plain values and tensors only."""
         checkpoint[CONFIG_KEY] = to_config(self)
-        checkpoint["mixtura"] = {"schema": SCHEMA, "skipped": self.skipped}
+        checkpoint["mixtura"] = {"schema": SCHEMA, "skipped": self.skipped, "data": self._data()}
         python = random.getstate()
         kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
         checkpoint["random"] = {
@@ -230,6 +230,15 @@ class MoEModule(pl.LightningModule):
                 gauss,
             ],
         }
+
+    def _data(self) -> dict[str, Any] | None:
+        """The configuration tree of the data, where it has one."""
+        datamodule = getattr(self._trainer, "datamodule", None)
+        try:
+            tree = to_config(datamodule)
+        except ConfigError:
+            return None
+        return tree
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the generators' states; they are restored at the first training step."""

@@ -15,6 +15,11 @@ from mixtura.training.loading import resumable
 
 __all__ = ["Trainer"]
 
+EMPTY = (
+    "the training data has no batch; check the data set and the split, and that the batch size is "
+    "not larger than the data where drop_last leaves out a batch that is not full"
+)
+
 
 class Trainer(pl.Trainer):
     """A `pytorch_lightning.Trainer` with what every run here has.
@@ -71,7 +76,12 @@ class Trainer(pl.Trainer):
             if not hasattr(original, "resumable"):
 
                 def train_dataloader() -> Any:
-                    return self._prepared(original())
+                    try:
+                        return self._prepared(original())
+                    except ValueError as error:
+                        if "num_samples should be a positive" not in str(error):
+                            raise
+                        raise InputError(EMPTY) from error  # torch's sampler over no data
 
                 train_dataloader.resumable = True  # pyright: ignore[reportFunctionMemberAccess]
                 source.train_dataloader = train_dataloader
@@ -90,10 +100,7 @@ class Trainer(pl.Trainer):
         if isinstance(loaders, list | tuple) and loaders and isinstance(loaders[0], DataLoader):
             return type(loaders)(self._prepared(loader) for loader in loaders)
         if hasattr(loaders, "__len__") and len(loaders) == 0:
-            raise InputError(
-                "the training data has no batch; check the data set, the split and that the batch size "
-                "is not larger than the data (drop_last leaves out a batch that is not full)"
-            )
+            raise InputError(EMPTY)
         if self.overfit_batches:
             return loaders
         share: dict[str, Any] = {}

@@ -1,6 +1,7 @@
 """Which checkpoints a run keeps."""
 
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -18,7 +19,8 @@ class Checkpoint(ModelCheckpoint):
         monitor: Figure to watch.
         mode: Whether smaller (`min`) or larger (`max`) is better.
         save_top_k: How many of the best to keep.
-        every_n_train_steps: Also save the last state every so many optimiser steps.
+        every_n_train_steps: Also save the last state (`last.ckpt`) every so many
+            optimiser steps.
     """
 
     def __init__(
@@ -40,10 +42,26 @@ class Checkpoint(ModelCheckpoint):
             enable_version_counter=save_top_k != 1,
         )
         self.save_every = every_n_train_steps
-        self._saved_at = -1
+        self._saved_at = 0
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Fall back to the last state when there is nothing to monitor."""
-        if stage == "fit" and not trainer.fit_loop.epoch_loop._should_check_val_epoch():
-            pass
-        super().setup(trainer, pl_module, stage)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep only the last state when there is nothing to monitor."""
+        self._saved_at = trainer.global_step
+        if not trainer.num_val_batches or not any(trainer.num_val_batches):
+            self.monitor, self.save_top_k = None, 0
+        super().on_train_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save the last state every so many optimiser steps."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        step = trainer.global_step
+        if self.save_every and step != self._saved_at and step % self.save_every == 0:
+            self._saved_at = step
+            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")

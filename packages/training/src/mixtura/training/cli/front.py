@@ -97,7 +97,7 @@ def _prepared(app: App, args: list[str]) -> list[str]:
                 value = rest[position]
             if flag in CONFIG_FLAGS:
                 path = names.find(value, folder, "configuration", app.program)
-                readable(path)
+                readable(path, app.program)
                 value = str(path)
             elif value not in KEYWORDS and "://" not in value and not Path(value).exists():
                 raise Mistake(f"{flag} {value}: there is no such file", _nearby(Path(value)))
@@ -113,16 +113,31 @@ def _prepared(app: App, args: list[str]) -> list[str]:
     return out
 
 
-def readable(path: Path) -> None:
-    """Refuse a configuration file that cannot be read or is not text."""
+def readable(path: Path, program: str) -> None:
+    """Refuse a configuration file that cannot be read, is not text or is not YAML."""
+    import yaml
+
     try:
-        path.read_text(encoding="utf-8")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise Mistake(
+            f"{path}{where}: not valid YAML, {error.problem}", "look at the indentation and quotes"
+        ) from None
+    except yaml.YAMLError as error:
+        raise Mistake(f"{path} is not valid YAML: {error}") from None
     except UnicodeDecodeError:
         raise Mistake(
             f"{path} is not a text file", "a configuration is YAML; use --ckpt_path for weights"
         ) from None
     except OSError as error:
         raise Mistake(f"cannot read {path}: {error.strerror}") from None
+    if not isinstance(content, dict):
+        raise Mistake(
+            f"{path} holds {type(content).__name__}, expected keys such as model, data, trainer",
+            f"`{program} configs show NAME` prints one that is packaged",
+        )
 
 
 def _example(app: App) -> str:

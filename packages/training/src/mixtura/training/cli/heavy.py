@@ -33,11 +33,19 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
     except ParseError as error:
         if traceback:
             raise
-        return report(app.program, *error.short(args[0]))
+        from mixtura.training.cli.sentences import sentence
+
+        remedy = f"`{app.program} {args[0]} --help` lists every option; --traceback shows it all"
+        return report(app.program, sentence(error.message, error.keys, args), remedy)
     except (InputError, ConfigError, Mistake) as error:
         if traceback:
             raise
         return report(app.program, str(error))
+    except ValueError as error:
+        cause = _input_error(error)
+        if cause is None or traceback:
+            raise
+        return report(app.program, str(cause))
     except SystemExit as stop:
         if str(stop) and not str(stop).isdigit() and isinstance(stop.code, int):
             sys.stderr.write(f"{app.program}: {stop}\n")
@@ -45,6 +53,20 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _input_error(error: ValueError) -> Exception | None:
+    """The input error of a constructor, around which the parser has put its own."""
+    from mixtura.core import ConfigError
+
+    cause: BaseException | None = error
+    while isinstance(cause, ValueError):
+        if isinstance(cause, InputError | ConfigError):
+            return cause
+        if "Does not validate" not in str(cause) and "Parser key" not in str(cause):
+            return None
+        cause = cause.__cause__
+    return None
 
 
 def _call(app: App, args: list[str]) -> Any:

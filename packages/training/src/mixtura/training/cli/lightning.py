@@ -1,6 +1,7 @@
 """The Lightning verbs: fit, validate, test, predict."""
 
-import os
+import json
+import logging
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from mixtura.core.errors import InputError
 from mixtura.training.callbacks import Checkpoint, ProgressBar, RunSummary
@@ -78,12 +80,18 @@ class MixturaCLI(LightningCLI):
         """The chosen verb alone: building the parsers of the others costs as much each."""
         return {self.verb: LightningCLI.subcommands()[self.verb]}
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> Any:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in ("validate", "test"):
+            parser.set_defaults({"verbose": False})  # `RunSummary` prints the table
+        return parser
+
     def parse_arguments(self, parser: Any, args: Any) -> None:
         """Parse the given arguments, whatever the process was called with."""
-        self.config = parser.parse_args(args)
+        self.config = parser.parse_args([args[0], *_from_checkpoint(args), *args[1:]])
 
     def _parse_ckpt_path(self) -> None:
-        """A checkpoint knows its model: take it from there, or insist that it is the configured one."""
+        """Insist that a checkpoint is of the configured model."""
         options = self.config[self.verb]
         path = options.get("ckpt_path")
         if not path or not Path(path).is_file():
@@ -91,10 +99,7 @@ class MixturaCLI(LightningCLI):
         tree = read_checkpoint(Path(path)).get(CONFIG_KEY)
         if not isinstance(tree, dict) or "class_path" not in tree:
             return
-        model = options.get("model")
-        if model is None:
-            self.config = self.parser.parse_object({self.verb: {"model": tree}}, self.config)
-            return
+        model = options["model"]
         configured = model.as_dict() if hasattr(model, "as_dict") else dict(model)
         name, found = tree["class_path"], configured["class_path"]
         if name.rpartition(".")[2] != found.rpartition(".")[2]:
@@ -140,7 +145,10 @@ class MixturaCLI(LightningCLI):
             *self._progress(callbacks),
             RunSummary(self.folder, self.app.program),
         ]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except MisconfigurationException as error:
+            raise InputError(f"the trainer cannot be set up: {error}") from error
 
     def _progress(self, callbacks: list[Callback]) -> list[Callback]:
         config = self.config_init[self.verb]["trainer"]
@@ -159,6 +167,33 @@ class MixturaCLI(LightningCLI):
                 )
                 return "-".join(inside.parts)
         return type(self.model).__name__.lower()
+
+
+def _from_checkpoint(args: list[str]) -> list[str]:
+    """Options for the model and the data that a checkpoint was made with, where nothing else names them."""
+    paths = [arg.partition("=")[2] for arg in args if arg.startswith("--ckpt_path=")]
+    if not paths or not Path(paths[-1]).is_file():
+        return []
+    given = {arg.lstrip("-").partition("=")[0].partition(".")[0] for arg in args}
+    for flag, value in zip(args, [*args[1:], ""], strict=True):
+        path = value if flag == "-c" else flag.partition("--config=")[2]
+        if path:
+            given |= set(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    checkpoint = read_checkpoint(Path(paths[-1]))
+    trees = {"model": checkpoint.get(CONFIG_KEY), "data": checkpoint.get("mixtura", {}).get("data")}
+    return [
+        f"--{name}={json.dumps(tree)}" for name, tree in trees.items() if tree and name not in given
+    ]
+
+
+SILENT = (
+    ".*does not have many workers.*",
+    ".*LeafSpec.*",
+    ".*exists and is not empty.*",
+    ".*callbacks used to create the checkpoint need to be provided.*",
+    ".*The dirpath has changed from.*",
+)
+TIPS = ("💡", "litlogger", "litmodels", "TPU available", "Loading `train_dataloader`")
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -200,16 +235,12 @@ def _listed(value: Any) -> list[Any]:
 
 def _quiet() -> None:
     """Leave out what advertises, and what warns of things that are as intended."""
-    import logging
-
-    os.environ.setdefault("POSSIBLE_USER_WARNINGS", "off")
 
     class NoTips(logging.Filter):
         def filter(self, record: logging.LogRecord) -> bool:
-            return not any(mark in record.getMessage() for mark in ("💡", "litlogger", "litmodels"))
+            return not any(mark in record.getMessage() for mark in TIPS)
 
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(NoTips())
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    for message in SILENT:
+        warnings.filterwarnings("ignore", message=message)

@@ -1,4 +1,4 @@
-"""Argument parsing that raises instead of exiting, and the sentence for each mistake."""
+"""Argument parsing that raises instead of exiting, in the words of `mixtura.training.cli.sentences`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,19 +14,13 @@ class ParseError(Exception):
 
     Args:
         message: The parser's own words, often long.
-        keys: Every key it would accept.
+        keys: Every option it would accept.
     """
 
     def __init__(self, message: str, keys: list[str]) -> None:
         super().__init__(message)
         self.message = message
         self.keys = keys
-
-    def short(self, verb: str) -> tuple[str, str]:
-        """The mistake in at most four lines, and what to do."""
-        return _short(
-            self.message, self.keys
-        ), f"`{verb} --help` lists the options; --traceback shows it all"
 
 
 class Raising:
@@ -63,7 +57,3 @@ def _keys(parser: Any) -> list[str]:
         for inner in subparsers.values():
             keys += _keys(inner)
     return list(dict.fromkeys(key for key in keys if not key.endswith(".help")))
-
-
-def _short(message: str, keys: list[str]) -> str:
-    return message[:400]
