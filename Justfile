@@ -11,13 +11,12 @@ unexport VIRTUAL_ENV
 @default:
     '{{ just_executable() }}' --justfile '{{ justfile() }}' --list --unsorted
 
-everything := "--all-packages --all-extras"
-
-# Bring the environment in .venv up to date
-setup:
+# Bring the environment in .venv up to date; GROUP is one more dependency group
+setup GROUP="dev":
     #!/bin/sh
+    wanted="--all-packages --all-extras --inexact --group $1"
     stop() { printf 'just setup: %s\n' "$1" >&2; exit 2; }
-    [ -x .venv/bin/python ] && uv sync {{ everything }} --check --quiet 2>/dev/null && exit 0
+    [ -x .venv/bin/python ] && uv sync $wanted --check --quiet 2>/dev/null && exit 0
     mkdir -p .venv 2>/dev/null && [ -w .venv ] ||
         stop 'this folder cannot be written to; copy the repository to a place where it can.'
     if ! said=$(uv lock --quiet 2>&1); then
@@ -28,7 +27,7 @@ setup:
         stop 'uv found no set of packages to install, for the reason above.'
     fi
     [ -t 2 ] || { echo 'Setting up .venv (some minutes the first time)' >&2; quiet=--quiet; }
-    uv sync {{ everything }} ${quiet-} || stop 'uv could not install the packages, for the reason above.'
+    uv sync $wanted ${quiet-} || stop 'uv could not install the packages, for the reason above.'
 
 # Train Seg-MoE on ETTh1 and show the table, the forecast and what the experts do
 demo *ARGS: setup
@@ -59,7 +58,7 @@ parity DIR *ARGS: setup
     @cd '{{ invocation_directory() }}' && PYTHONPATH='{{ justfile_directory() }}' python -m tests.parity "$@"
 
 # Run a benchmark of benchmarks/ by name: `./just bench core --json core.json`
-bench NAME *ARGS: setup
+bench NAME *ARGS: (setup "benchmark")
     #!/bin/sh
     script={{ justfile_directory() }}/benchmarks/$1.py
     if [ ! -f "$script" ]; then
