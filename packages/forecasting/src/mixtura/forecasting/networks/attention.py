@@ -17,16 +17,16 @@ class GroupedQueryAttention(nn.Module):
     2025 (arXiv 2505.06708) for the sigmoid gate per head.
 
     Args:
-            dim: width of a token.
-            num_heads: query heads.
-            num_kv_heads: key and value heads, `num_heads` if not given.
-            rotary: position encoding of queries and keys.
-            bias: whether the query, key and value projections have biases.
-            out_bias: whether the output projection has one.
-            qk_norm: RMS normalisation without weights of queries and keys, after the rotation.
-            head_gate: multiply each head's output by the sigmoid of a projection of its query token.
-            dropout: of attention probabilities, in training only.
-            causal: whether a token sees only itself and earlier ones.
+        dim: width of a token.
+        num_heads: query heads.
+        num_kv_heads: key and value heads, `num_heads` if not given.
+        rotary: position encoding of queries and keys.
+        bias: whether the query, key and value projections have biases.
+        out_bias: whether the output projection has one.
+        qk_norm: RMS normalisation without weights of queries and keys, after the rotation.
+        head_gate: multiply each head's output by the sigmoid of a projection of its query token.
+        dropout: of attention probabilities, in training only.
+        causal: whether a token sees only itself and earlier ones.
     """
 
     def __init__(

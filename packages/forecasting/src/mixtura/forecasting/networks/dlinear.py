@@ -19,11 +19,11 @@ class DLinear(DirectNetwork):
     Reference: Zeng et al., Are Transformers effective for time series forecasting?, AAAI 2023.
 
     Args:
-            context_length: look-back L.
-            horizon: points predicted.
-            kernel_size: width of the moving average, odd.
-            num_variates: give it for one pair of maps per variate; without it all share one.
-            init: weights begin at 1/L (the benchmark code) or as nn.Linear does (the first release).
+        context_length: look-back L.
+        horizon: points predicted.
+        kernel_size: width of the moving average, odd.
+        num_variates: give it for one pair of maps per variate; without it all share one.
+        init: weights begin at 1/L (the benchmark code) or as nn.Linear does (the first release).
     """
 
     def __init__(

@@ -17,13 +17,13 @@ class ITransformer(DirectNetwork):
     Reference: Liu et al., iTransformer, ICLR 2024 (arXiv 2310.06625).
 
     Args:
-            context_length: look-back L.
-            horizon: points predicted.
-            num_layers: encoder layers.
-            dim: width of a token.
-            num_heads: attention heads.
-            hidden_dim: width of the feed-forward networks.
-            dropout: everywhere.
+        context_length: look-back L.
+        horizon: points predicted.
+        num_layers: encoder layers.
+        dim: width of a token.
+        num_heads: attention heads.
+        hidden_dim: width of the feed-forward networks.
+        dropout: everywhere.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ class LastValue(ForecastNetwork):
     """Repeats the last point ("Repeat" in the papers' tables).
 
     Args:
-            context_length: look-back; only its last point counts.
+        context_length: look-back; only its last point counts.
     """
 
     target_length = 1
@@ -37,8 +37,8 @@ class SeasonalNaive(ForecastNetwork):
     """Repeats the last season; with less than one season of look-back, the last point.
 
     Args:
-            period: points in a season.
-            context_length: look-back, one season if not given.
+        period: points in a season.
+        context_length: look-back, one season if not given.
     """
 
     target_length = 1

@@ -15,9 +15,9 @@ class NLinear(DirectNetwork):
     Reference: Zeng et al., Are Transformers effective for time series forecasting?, AAAI 2023.
 
     Args:
-            context_length: look-back L.
-            horizon: points predicted.
-            num_variates: give it for one map per variate; without it all share one.
+        context_length: look-back L.
+        horizon: points predicted.
+        num_variates: give it for one map per variate; without it all share one.
     """
 
     def __init__(

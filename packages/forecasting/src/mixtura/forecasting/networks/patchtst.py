@@ -19,15 +19,15 @@ class PatchTST(DirectNetwork):
     Reference: Nie et al., A time series is worth 64 words, ICLR 2023 (arXiv 2211.14730).
 
     Args:
-            context_length: look-back L.
-            horizon: points predicted.
-            patch_width: points in a patch.
-            stride: points between the beginnings of two patches.
-            num_layers: encoder layers.
-            dim: width of a token.
-            num_heads: attention heads.
-            hidden_dim: width of the feed-forward networks.
-            dropout: everywhere, the head included.
+        context_length: look-back L.
+        horizon: points predicted.
+        patch_width: points in a patch.
+        stride: points between the beginnings of two patches.
+        num_layers: encoder layers.
+        dim: width of a token.
+        num_heads: attention heads.
+        hidden_dim: width of the feed-forward networks.
+        dropout: everywhere, the head included.
     """
 
     def __init__(

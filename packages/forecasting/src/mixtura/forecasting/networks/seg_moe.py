@@ -32,39 +32,39 @@ class SegMoE(SlidingNetwork):
     (arXiv 2601.21641).
 
     Args:
-            context_length: look-back L, a multiple of `patch_width`.
-            patch_width: points of a patch.
-            width_factor: points predicted per pass, in patches.
-            num_layers: Transformer blocks.
-            dim: width of a token.
-            num_heads: query heads.
-            num_kv_heads: key and value heads.
-            hidden_dim: width inside an expert.
-            segment_sizes: patches that choose an expert together, the same for all blocks or one each.
-            num_experts: routed experts per block, 0 for a dense model.
-            top_k: experts per segment.
-            expert_granularity: what an expert sees of its segments.
-            shared_expert: kind of the expert that always works.
-            glu: whether experts are gated.
-            renormalize: when the weights of the chosen experts are made to sum to 1.
-            router_temperature: of the router's softmax.
-            router_dropout: on the router's probabilities.
-            dropout: in embedding, attention and experts.
-            drop_path: stochastic depth of the last block, growing linearly from 0.
-            norm: normalisation of the blocks.
-            embedding_norm: normalisation of the patch embedding.
-            bias: whether output projections, experts and heads have offsets.
-            rope_theta: base of the rotary positions; 0 for none.
-            qk_norm: normalise queries and keys.
-            head_gate: gate each attention head.
-            causal: whether a patch sees only itself and earlier ones.
-            head: the network between the last block and the un-patching.
-            unpatch: how tokens become points.
-            head_dropout: before the un-patching.
-            instance_norm: normalise each window by its own mean and scale.
-            balance: load-balance loss of the routers; weight 0.02 and normalised to 1 if not given.
-            dynamic_window: let a short window grow during a forecast.
-            loss_region: output points that training looks at.
+        context_length: look-back L, a multiple of `patch_width`.
+        patch_width: points of a patch.
+        width_factor: points predicted per pass, in patches.
+        num_layers: Transformer blocks.
+        dim: width of a token.
+        num_heads: query heads.
+        num_kv_heads: key and value heads.
+        hidden_dim: width inside an expert.
+        segment_sizes: patches that choose an expert together, the same for all blocks or one each.
+        num_experts: routed experts per block, 0 for a dense model.
+        top_k: experts per segment.
+        expert_granularity: what an expert sees of its segments.
+        shared_expert: kind of the expert that always works.
+        glu: whether experts are gated.
+        renormalize: when the weights of the chosen experts are made to sum to 1.
+        router_temperature: of the router's softmax.
+        router_dropout: on the router's probabilities.
+        dropout: in embedding, attention and experts.
+        drop_path: stochastic depth of the last block, growing linearly from 0.
+        norm: normalisation of the blocks.
+        embedding_norm: normalisation of the patch embedding.
+        bias: whether output projections, experts and heads have offsets.
+        rope_theta: base of the rotary positions; 0 for none.
+        qk_norm: normalise queries and keys.
+        head_gate: gate each attention head.
+        causal: whether a patch sees only itself and earlier ones.
+        head: the network between the last block and the un-patching.
+        unpatch: how tokens become points.
+        head_dropout: before the un-patching.
+        instance_norm: normalise each window by its own mean and scale.
+        balance: load-balance loss of the routers; weight 0.02 and normalised to 1 if not given.
+        dynamic_window: let a short window grow during a forecast.
+        loss_region: output points that training looks at.
     """
 
     def __init__(
