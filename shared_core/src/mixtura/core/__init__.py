@@ -7,33 +7,140 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixtura.core.adjustments import (
+        Adjustment,
+        BalanceBias,
+        GatePro,
+        GroupLimit,
+        GumbelNoise,
+        Sinkhorn,
+        sinkhorn,
+    )
+    from mixtura.core.choice import Choice
     from mixtura.core.configuration import ConfigError, configurable, from_config, to_config
     from mixtura.core.dispatch import Dispatch
+    from mixtura.core.edits import (
+        ChooseK,
+        ChooseRanks,
+        Edit,
+        Forbid,
+        ForceMembers,
+        MultiplyWeights,
+        OffsetLogits,
+        OverrideScores,
+        Replay,
+        edit_routing,
+        routers,
+    )
     from mixtura.core.errors import InputError
-    from mixtura.core.experts import Experts, GLUExperts, MLPExperts, ModuleExperts, StackedExperts
+    from mixtura.core.experts import (
+        BatchNormMLPExperts,
+        ExpertGroups,
+        Experts,
+        GLUExperts,
+        LoRAExperts,
+        MLPExperts,
+        ModuleExperts,
+        StackedExperts,
+    )
     from mixtura.core.layer import MoELayer
-    from mixtura.core.losses import LoadBalance, Loss, load_balance
+    from mixtura.core.losses import (
+        CapacityPrediction,
+        LoadBalance,
+        Loss,
+        MutualInformation,
+        RoutingContrastive,
+        capacity_prediction,
+        load_balance,
+        mutual_information,
+        routing_contrastive,
+    )
     from mixtura.core.record import Record, moe_layers, record_routing
     from mixtura.core.router import Router
     from mixtura.core.routing import Routing, combine
-    from mixtura.core.scores import LinearScore, Score, Scored
-    from mixtura.core.selections import Selection, TopK
+    from mixtura.core.scores import (
+        CapacityPredictor,
+        CosineScore,
+        LinearScore,
+        ModuleScore,
+        PerTaskScore,
+        Score,
+        Scored,
+    )
+    from mixtura.core.selections import (
+        All,
+        ExpertChoice,
+        JointWithShared,
+        PoolChoice,
+        Selection,
+        TopK,
+    )
     from mixtura.core.shared import SharedExpert
     from mixtura.core.statistics import LayerStatistics
     from mixtura.core.units import SampleUnits, SegmentUnits, TokenUnits, Units
 
 _ROOMS = {
+    "adjustments": (
+        "Adjustment",
+        "BalanceBias",
+        "GatePro",
+        "GroupLimit",
+        "GumbelNoise",
+        "Sinkhorn",
+        "sinkhorn",
+    ),
+    "choice": ("Choice",),
     "configuration": ("ConfigError", "configurable", "from_config", "to_config"),
     "dispatch": ("Dispatch",),
+    "edits": (
+        "ChooseK",
+        "ChooseRanks",
+        "Edit",
+        "Forbid",
+        "ForceMembers",
+        "MultiplyWeights",
+        "OffsetLogits",
+        "OverrideScores",
+        "Replay",
+        "edit_routing",
+        "routers",
+    ),
     "errors": ("InputError",),
-    "experts": ("Experts", "GLUExperts", "MLPExperts", "ModuleExperts", "StackedExperts"),
+    "experts": (
+        "BatchNormMLPExperts",
+        "ExpertGroups",
+        "Experts",
+        "GLUExperts",
+        "LoRAExperts",
+        "MLPExperts",
+        "ModuleExperts",
+        "StackedExperts",
+    ),
     "layer": ("MoELayer",),
-    "losses": ("LoadBalance", "Loss", "load_balance"),
+    "losses": (
+        "CapacityPrediction",
+        "LoadBalance",
+        "Loss",
+        "MutualInformation",
+        "RoutingContrastive",
+        "capacity_prediction",
+        "load_balance",
+        "mutual_information",
+        "routing_contrastive",
+    ),
     "record": ("Record", "moe_layers", "record_routing"),
     "router": ("Router",),
     "routing": ("Routing", "combine"),
-    "scores": ("LinearScore", "Score", "Scored"),
-    "selections": ("Selection", "TopK"),
+    "scores": (
+        "CapacityPredictor",
+        "CosineScore",
+        "LinearScore",
+        "ModuleScore",
+        "PerTaskScore",
+        "Score",
+        "Scored",
+    ),
+    "selections": ("All", "ExpertChoice", "JointWithShared", "PoolChoice", "Selection", "TopK"),
     "shared": ("SharedExpert",),
     "statistics": ("LayerStatistics",),
     "units": ("SampleUnits", "SegmentUnits", "TokenUnits", "Units"),
@@ -41,37 +148,73 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Adjustment",
+    "All",
+    "BalanceBias",
+    "BatchNormMLPExperts",
+    "CapacityPrediction",
+    "CapacityPredictor",
+    "Choice",
+    "ChooseK",
+    "ChooseRanks",
     "ConfigError",
+    "CosineScore",
     "Dispatch",
+    "Edit",
+    "ExpertChoice",
+    "ExpertGroups",
     "Experts",
+    "Forbid",
+    "ForceMembers",
     "GLUExperts",
+    "GatePro",
+    "GroupLimit",
+    "GumbelNoise",
     "InputError",
+    "JointWithShared",
     "LayerStatistics",
     "LinearScore",
+    "LoRAExperts",
     "LoadBalance",
     "Loss",
     "MLPExperts",
     "MoELayer",
     "ModuleExperts",
+    "ModuleScore",
+    "MultiplyWeights",
+    "MutualInformation",
+    "OffsetLogits",
+    "OverrideScores",
+    "PerTaskScore",
+    "PoolChoice",
     "Record",
+    "Replay",
     "Router",
     "Routing",
+    "RoutingContrastive",
     "SampleUnits",
     "Score",
     "Scored",
     "SegmentUnits",
     "Selection",
     "SharedExpert",
+    "Sinkhorn",
     "StackedExperts",
     "TokenUnits",
     "TopK",
     "Units",
+    "capacity_prediction",
     "combine",
     "configurable",
+    "edit_routing",
     "from_config",
     "load_balance",
     "moe_layers",
+    "mutual_information",
     "record_routing",
+    "routers",
+    "routing_contrastive",
+    "sinkhorn",
     "to_config",
 ]
 

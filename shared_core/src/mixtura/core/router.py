@@ -1,5 +1,7 @@
 """The router: a score function, an activation and a selection."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -7,14 +9,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.adjustments.base import Adjustment
 from mixtura.core.configuration import configurable
+from mixtura.core.edits.base import Edit, apply_edits
 from mixtura.core.errors import InputError
 from mixtura.core.forcing import force
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.base import Selection
 
-__all__ = ["Activation", "Router", "activate"]
+__all__ = ["Activation", "Router", "activate", "check_pair"]
 
 Activation = Literal["softmax", "sigmoid", "relu", "identity"]
 
@@ -33,6 +37,14 @@ class Router(nn.Module):
         dropout: probability with which a score is zeroed in training (the rest is scaled up, so
             the scores of a unit then do not sum to 1; Seg-MoE, arXiv 2601.21641).
         reserved: experts behind the routed ones, without a logit, reached only when forced.
+        jitter: in training, what the router looks at is multiplied by U(1 - jitter, 1 + jitter)
+            (Switch Transformers); the experts see the original.
+        adjustments: steps between score function and selection, in this order: balance bias, group
+            limit, GatePro, Sinkhorn, ...
+
+    Attributes:
+        edits: reversible changes to the decision; see `edit_routing`.
+        frozen: whether the router has stopped learning: no gradient, no noise, no bias updates.
     """
 
     def __init__(
@@ -44,18 +56,29 @@ class Router(nn.Module):
         temperature: float = 1.0,
         dropout: float = 0.0,
         reserved: int = 0,
+        jitter: float = 0.0,
+        adjustments: Sequence[Adjustment] = (),
     ) -> None:
         super().__init__()
         if temperature <= 0:
             raise InputError(f"temperature must be positive, got {temperature}")
         if not 0 <= dropout < 1:
             raise InputError(f"router dropout must be in [0, 1), got {dropout}")
+        if not 0 <= jitter < 1:
+            raise InputError(f"router jitter must be in [0, 1), got {jitter}")
+        if reserved < 0:
+            raise InputError(f"the number of reserved experts must not be negative, got {reserved}")
+        check_pair(score, selection, activation, adjustments)
         self.score_function = score
         self.selection = selection
         self.activation: Activation = activation
         self.temperature = temperature
         self.dropout = dropout
         self.reserved = reserved
+        self.jitter = jitter
+        self.adjustments = nn.ModuleList(adjustments)
+        self.edits: list[Edit] = []
+        self.frozen = False
 
     @property
     def num_experts(self) -> int:
@@ -78,13 +101,28 @@ class Router(nn.Module):
                 f"{type(self.score_function).__name__} does not look at {', '.join(ignored)}; "
                 "leave it out or choose a score function that does"
             )
+        if self.jitter and self.training and not self.frozen:
+            x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
         logits, aux = self.score_function(x, **context)
         if self.temperature != 1.0:
             logits = logits / self.temperature
-        scores = activate(logits, self.activation)
-        if self.dropout:
+        for adjustment in self.adjustments:
+            logits = adjustment.on_logits(logits, self.score_function)
+        return self._activate(
+            Scored(logits, logits, aux, num_samples, allowed=aux.get("allowed")), dropout=True
+        )
+
+    def _activate(self, scored: Scored, *, dropout: bool) -> Scored:
+        logits, allowed = scored.logits, scored.allowed
+        if allowed is None:
+            scores = activate(logits, self.activation)
+        else:
+            scores = activate(logits.masked_fill(~allowed, -1e30), self.activation)
+            scores = scores.masked_fill(~allowed, 0.0)
+            logits = logits.masked_fill(~allowed, -float("inf"))
+        if dropout and self.dropout and not self.frozen:
             scores = F.dropout(scores, self.dropout, self.training)
-        return Scored(logits, scores, aux, num_samples)
+        return replace(scored, logits=logits, scores=scores)
 
     def decide(
         self,
@@ -103,7 +141,15 @@ class Router(nn.Module):
         free = mask
         if forced is not None:
             free = forced < 0 if mask is None else mask & (forced < 0)
+        scored.mask = free
+        if self.edits:
+            scored = self._edit(scored)
+        for adjustment in self.adjustments:
+            scored = adjustment.on_scores(scored, self.score_function)
         routing = self.selection(scored, num_experts=self.num_experts, mask=free)
+        for edit in self.edits:
+            if edit.stage == "multiply":
+                routing = edit.on_routing(routing)
         if forced is not None:
             routing = force(routing, forced, mask)
         routing.free = free
@@ -123,6 +169,37 @@ class Router(nn.Module):
         scored = self.score(x, num_samples=num_samples, **context)
         return self.decide(scored, forced=forced, mask=mask)
 
+    def freeze(self) -> None:
+        """Stop learning: no gradient, no noise; controllers of its buffers leave it alone."""
+        self.frozen = True
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        _set_noise(self, False)
+
+    def unfreeze(self) -> None:
+        """Learn again."""
+        self.frozen = False
+        self.requires_grad_(True)
+        _set_noise(self, True)
+
+    def _edit(self, scored: Scored) -> Scored:
+        before = scored
+        scored = apply_edits(self.edits, "offset", scored)
+        scored = apply_edits(self.edits, "forbid", scored)
+        if scored is not before:
+            scored = self._activate(scored, dropout=True)
+        scored = apply_edits(self.edits, "override", scored)
+        scored = apply_edits(self.edits, "choice", scored)
+        if scored.choice is not None:
+            refused = sorted(scored.choice.asks_for - self.selection.takes)
+            if refused:
+                raise InputError(
+                    f"an edit changes {', '.join(refused)}, but {type(self.selection).__name__} "
+                    "has no such choice; use a selection that ranks experts, such as TopK"
+                )
+        return scored
+
 
 def activate(
     logits: Float[Tensor, "units routed"], activation: Activation
@@ -134,6 +211,41 @@ def activate(
         return torch.sigmoid(logits)
     if activation == "relu":
         return torch.relu(logits)
-    if activation == "identity":
-        return logits
-    raise InputError(f"activation must be softmax, sigmoid, relu or identity, got {activation!r}")
+    return logits
+
+
+def check_pair(
+    score: Score, selection: Selection, activation: str, adjustments: Sequence[Adjustment]
+) -> None:
+    """Refuse a score function, an activation and a selection that make no sense together.
+
+    Raises:
+        InputError: with a sentence that says why.
+    """
+    names = ("softmax", "sigmoid", "relu", "identity")
+    if activation not in names:
+        raise InputError(f"activation must be {', '.join(names)}, got {activation!r}")
+    if score.gives not in selection.accepts:
+        raise InputError(
+            f"{type(selection).__name__} selects from {' or '.join(sorted(selection.accepts))}, "
+            f"but {type(score).__name__} gives {score.gives}; choose another selection"
+        )
+    if score.gives != "logits" and activation != "identity":
+        raise InputError(
+            f"{type(score).__name__} gives {score.gives}, to which no activation belongs; "
+            f"set activation to identity instead of {activation}"
+        )
+    for part in (selection, *adjustments):
+        if part.activations is not None and activation not in part.activations:
+            raise InputError(
+                f"{type(part).__name__} needs scores from {' or '.join(sorted(part.activations))}, "
+                f"got activation {activation}; set one of these or choose another selection"
+            )
+    for adjustment in adjustments:
+        adjustment.check(score, getattr(selection, "k", None))
+
+
+def _set_noise(router: Router, noisy: bool) -> None:
+    for module in router.modules():
+        if hasattr(module, "noisy"):
+            module.noisy = noisy

@@ -4,6 +4,7 @@ Shape letters: U units, K choices per unit, N assignments, E experts, R experts 
 d width of a row.
 """
 
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -40,6 +41,9 @@ class Routing:
         num_samples: samples that the units come from, in equal shares and in order.
         free: units that the router decided about, neither padding nor forced; None means all.
         rows: what the router looked at, where a loss needs it.
+        input_weight: factor on the input row of each assignment, where a selection wants one.
+        outputs: the experts' outputs of the valid assignments in the experts' order, not weighted,
+            where a loss needs them.
     """
 
     index: Int[Tensor, "units choices"] | None
@@ -72,6 +76,8 @@ class Routing:
         self.num_samples = 1
         self.free = mask
         self.rows: Tensor | None = None
+        self.input_weight: Tensor | None = None
+        self.outputs: Tensor | None = None
         self.replayed: Tensor | bool = False
         self.index = None
         self.valid = None
@@ -161,7 +167,11 @@ class Routing:
 
     def gather(self, x: Float[Tensor, "units *rest"]) -> Float[Tensor, "assignments *rest"]:
         """Rows of `x` in the experts' order, one per assignment (invalid ones at the end)."""
-        return x.index_select(0, self.sorted_unit)
+        rows = x.index_select(0, self.sorted_unit)
+        if self.input_weight is None:
+            return rows
+        factor = self.input_weight.index_select(0, self.order).to(rows.dtype)
+        return rows * factor.view(-1, *[1] * (rows.ndim - 1))
 
     def combine(self, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "units *out"]:
         """Weighted sum of the experts' outputs per unit.
@@ -201,6 +211,36 @@ class Routing:
         flat = torch.zeros(self.num_units * columns, dtype=torch.bool, device=self.expert.device)
         flat = flat.index_fill(0, self.unit * columns + self.expert, True)
         return flat.view(self.num_units, columns)[:, : self.num_experts]
+
+    def with_weight(self, weight: Float[Tensor, "assignments"]) -> "Routing":
+        """The same decision with other combine weights."""
+        changed = copy(self)
+        changed.weight = weight
+        for cached in ("sorted_weight", "dense_weight"):
+            changed.__dict__.pop(cached, None)
+        return changed
+
+    def keep(self, kept: Bool[Tensor, "assignments"]) -> "Routing":
+        """The same decision with only some of its assignments; the others become invalid."""
+        changed = Routing(
+            self.unit,
+            self.expert.masked_fill(~kept, self.num_experts),
+            self.weight.masked_fill(~kept, 0.0),
+            num_units=self.num_units,
+            num_experts=self.num_experts,
+            mask=self.mask,
+            logits=self.logits,
+            scores=self.scores,
+            aux=dict(self.aux),
+        )
+        if self.index is not None:
+            changed.index = self.index
+            inside = kept.view_as(self.index)
+            changed.valid = inside if self.valid is None else self.valid & inside
+        changed.free, changed.rows = self.free, self.rows
+        changed.num_samples = self.num_samples
+        changed.input_weight = self.input_weight
+        return changed
 
     def __repr__(self) -> str:
         choices = "" if self.choices is None else f", choices={self.choices}"

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mixtura.core.configuration import configurable
@@ -32,6 +32,8 @@ class TopK(Selection):
         floor: smallest sum that is divided by.
     """
 
+    takes = frozenset({"k", "ranks", "members"})
+
     def __init__(
         self,
         k: int,
@@ -43,37 +45,81 @@ class TopK(Selection):
         super().__init__()
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}; a unit needs an expert")
+        if renormalize not in ("never", "always", "if_k>1", "softmax"):
+            raise InputError(
+                f"renormalize must be never, always, if_k>1 or softmax, got {renormalize!r}"
+            )
         self.k = k
         self.renormalize: Renormalize = renormalize
         self.scale = scale
         self.floor = floor
+        if renormalize == "softmax":
+            self.activations = frozenset({"softmax", "identity"})
 
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
     ) -> Routing:
         """The routing of each unit to its k best experts."""
-        scores = scored.scores
-        if self.k > scores.shape[-1]:
-            raise InputError(
-                f"k must be between 1 and the number of routed experts ({scores.shape[-1]}), "
-                f"got {self.k}; lower k or add experts"
-            )
-        weight, index = scores.topk(self.k, dim=-1)
+        index, valid = self._choose(scored)
         if self.renormalize == "softmax":
-            weight = scored.logits.gather(-1, index).softmax(-1)
+            weight = scored.logits.gather(-1, index)
+            if valid is not None:
+                weight = weight.masked_fill(~valid, -1e30)
+            weight = weight.softmax(-1)
         else:
+            weight = scored.scores.gather(-1, index)
+        if valid is not None:
+            weight = weight.masked_fill(~valid, 0.0)
+        if self.renormalize != "softmax":
             weight = normalize_choices(weight, self.renormalize, self.floor)
         if self.scale != 1.0:
             weight = weight * self.scale
         return Routing.from_choices(
             index,
             weight,
+            valid,
             num_experts=num_experts,
             mask=mask,
             logits=scored.logits,
-            scores=scores,
+            scores=scored.scores,
             aux=scored.aux,
         )
+
+    def _choose(
+        self, scored: Scored
+    ) -> tuple[Int[Tensor, "units choices"], Bool[Tensor, "units choices"] | None]:
+        ranked = scored.ranked
+        choice = scored.choice
+        if choice is None:
+            self._check(self.k, ranked.shape[-1])
+            best, index = ranked.topk(self.k, dim=-1)
+            return index, None if scored.allowed is None else best > -float("inf")
+        if choice.members is not None:
+            ranked = ranked.masked_fill(choice.members, float("inf"))
+        if choice.ranks is not None:
+            ranks = torch.as_tensor(list(choice.ranks), device=ranked.device)
+            self._check(int(max(choice.ranks)) + 1, ranked.shape[-1])
+            best, index = ranked.topk(int(max(choice.ranks)) + 1, dim=-1)
+            best, index = best.index_select(-1, ranks), index.index_select(-1, ranks)
+            return index, None if scored.allowed is None else best > -float("inf")
+        k = self.k if choice.k is None else choice.k
+        most = int(k.max()) if isinstance(k, Tensor) and k.numel() else k
+        most = self.k if isinstance(most, Tensor) else most
+        self._check(most, ranked.shape[-1])
+        best, index = ranked.topk(most, dim=-1)
+        valid = None if scored.allowed is None else best > -float("inf")
+        if isinstance(k, Tensor):
+            within = torch.arange(most, device=k.device) < k[:, None]
+            valid = within if valid is None else valid & within
+        return index, valid
+
+    @staticmethod
+    def _check(k: int, routed: int) -> None:
+        if not 1 <= k <= routed:
+            raise InputError(
+                f"k must be between 1 and the number of routed experts ({routed}), got {k}; "
+                "lower k or add experts"
+            )
 
 
 def normalize_choices(

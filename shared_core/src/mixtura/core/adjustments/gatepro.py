@@ -1,0 +1,98 @@
+"""GatePro: similar experts compete before the choice."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from mixtura.core.adjustments.base import Adjustment
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.scores.base import Score, Scored
+
+__all__ = ["GatePro", "most_similar"]
+
+
+@configurable
+class GatePro(Adjustment):
+    """Each expert is penalised for the units that its most similar expert wants more.
+
+    `loser_i(u) = z_ui < z_u,j*(i)`, where `j*(i)` is the expert whose gate vector has the largest
+    cosine with that of `i`; equal logits penalise none. `subtract` takes `penalty` from the loser's
+    logit, `scale` multiplies the loser's score by it. It has no parameters and sends no gradient
+    through the similarities.
+
+    GatePro (arXiv 2510.13079); its published penalty is 1e-4.
+
+    Args:
+        penalty: see above.
+        mode: what is done to the loser.
+        weights_from: whether the combine weights are the transformed or the original scores.
+    """
+
+    def __init__(
+        self,
+        penalty: float = 1e-4,
+        *,
+        mode: Literal["subtract", "scale"] = "subtract",
+        weights_from: Literal["transformed", "original"] = "transformed",
+    ) -> None:
+        super().__init__()
+        if penalty < 0:
+            raise InputError(f"the penalty must not be negative, got {penalty}")
+        if mode not in ("subtract", "scale"):
+            raise InputError(f"mode must be subtract or scale, got {mode!r}")
+        if weights_from not in ("transformed", "original"):
+            raise InputError(f"weights_from is transformed or original, got {weights_from!r}")
+        self.penalty = penalty
+        self.mode = mode
+        self.weights_from = weights_from
+
+    def on_logits(
+        self, logits: Float[Tensor, "units routed"], score: Score
+    ) -> Float[Tensor, "units routed"]:
+        """The logits less the losers' penalty, where that is what the weights come from."""
+        if self.mode == "scale" or self.weights_from == "original":
+            return logits
+        return logits - self.penalty * losers(logits, score)
+
+    def on_scores(self, scored: Scored, score: Score) -> Scored:
+        """The other three ways."""
+        if self.mode == "subtract":
+            if self.weights_from == "transformed":
+                return scored
+            ranking = scored.logits if scored.ranking is None else scored.ranking
+            return replace(scored, ranking=ranking - self.penalty * losers(scored.logits, score))
+        factor = torch.where(losers(scored.logits, score), self.penalty, 1.0)
+        ranking = scored.scores if scored.ranking is None else scored.ranking
+        if self.weights_from == "original":
+            return replace(scored, ranking=ranking * factor)
+        scaled = None if scored.ranking is None else scored.ranking * factor
+        return replace(scored, scores=scored.scores * factor, ranking=scaled)
+
+    def check(self, score: Score, choices: int | None) -> None:
+        """The score function must have gate vectors, at least two."""
+        if score.expert_vectors() is None or score.num_experts < 2:
+            raise InputError(
+                f"GatePro compares the gate vectors of two experts or more, but "
+                f"{type(score).__name__} has none; use a linear or cosine score"
+            )
+
+
+@torch.no_grad()
+def losers(logits: Float[Tensor, "units routed"], score: Score) -> Bool[Tensor, "units routed"]:
+    """Where an expert's most similar expert has a larger logit."""
+    vectors = score.expert_vectors()
+    assert vectors is not None  # refused by `check`
+    return logits < logits.index_select(-1, most_similar(vectors))
+
+
+@torch.no_grad()
+def most_similar(vectors: Float[Tensor, "routed dim"]) -> Int[Tensor, "routed"]:
+    """The other expert whose vector has the largest cosine; it need not be mutual."""
+    unit = F.normalize(vectors.float(), dim=-1)
+    cosine = unit @ unit.T
+    return cosine.fill_diagonal_(-float("inf")).argmax(-1)
