@@ -1,5 +1,6 @@
 """Every distribution as a wheel: what is in it, what it declares, and that it works alone."""
 
+import os
 import shutil
 import subprocess
 import tomllib
@@ -32,9 +33,10 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 
 
 def uv(*arguments: object) -> None:
-    program = shutil.which("uv")
+    private = map(str, (REPOSITORY / ".tools").glob("uv-*/bin"))
+    program = shutil.which("uv", path=os.pathsep.join([os.environ["PATH"], *private]))
     if program is None:
-        pytest.skip("uv is not on PATH; ./just test puts it there")
+        pytest.skip("uv is neither on PATH nor in .tools; ./just setup brings it")
     run = subprocess.run(
         [program, "--quiet", *map(str, arguments)], cwd=REPOSITORY, capture_output=True, text=True
     )
