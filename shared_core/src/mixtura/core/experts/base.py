@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mixtura.core.routing import Routing
+from mixtura.core.routing import Routing, combine
 
 __all__ = ["Experts"]
 
@@ -20,10 +20,12 @@ class Experts(nn.Module):
     Attributes:
         num_experts: E.
         stacked: whether `batched` and `grouped` compute all experts at once.
+        prefers_mix: whether `mix` is cheaper than moving the rows to their experts.
     """
 
     num_experts: int
     stacked: bool = False
+    prefers_mix: bool = False
 
     def one(self, expert: int, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows *out"]:
         """Output of one expert for rows that are all its own."""
@@ -51,6 +53,10 @@ class Experts(nn.Module):
     def all(self, x: Float[Tensor, "units *rest"]) -> Float[Tensor, "units experts *out"]:
         """Output of every expert for every unit, for any number of gates to mix."""
         return torch.stack([self.one(e, x) for e in range(self.num_experts)], 1)
+
+    def mix(self, x: Float[Tensor, "units *rest"], routing: Routing) -> Float[Tensor, "units *out"]:
+        """The weighted sum over each unit's experts with nothing moved: all work, the gates mix."""
+        return combine(self.all(x), routing)
 
     def bind(self, routing: Routing) -> Callable[[Tensor], Tensor]:
         """A function of rows alone, for a routing that stays fixed in an ODE solve or a search.

@@ -1,6 +1,23 @@
 """Score functions: what a router thinks of each expert for each unit."""
 
 from mixtura.core.scores.base import Score, Scored
+from mixtura.core.scores.capacity_predictor import CapacityPredictor
+from mixtura.core.scores.cosine import CosineScore
 from mixtura.core.scores.linear import LinearScore
+from mixtura.core.scores.module import ModuleScore
+from mixtura.core.scores.per_task import PerTaskScore
+from mixtura.core.scores.recurrent import RecurrentScore, RouterCell
+from mixtura.core.scores.slots import SlotScore
 
-__all__ = ["LinearScore", "Score", "Scored"]
+__all__ = [
+    "CapacityPredictor",
+    "CosineScore",
+    "LinearScore",
+    "ModuleScore",
+    "PerTaskScore",
+    "RecurrentScore",
+    "RouterCell",
+    "Score",
+    "Scored",
+    "SlotScore",
+]

@@ -1,6 +1,15 @@
 """Selections: from scores to a routing."""
 
+from mixtura.core.selections.all import All
 from mixtura.core.selections.base import Selection
+from mixtura.core.selections.capacity import Capacity
+from mixtura.core.selections.expert_choice import ExpertChoice
+from mixtura.core.selections.joint_with_shared import JointWithShared
+from mixtura.core.selections.pool_choice import PoolChoice
+from mixtura.core.selections.random_drop import RandomDrop
+from mixtura.core.selections.soft import SoftSlots
 from mixtura.core.selections.topk import TopK
+from mixtura.core.selections.weight_inputs import StraightThrough, WeightInputs
+from mixtura.core.selections.wrapper import SelectionWrapper
 
-__all__ = ["Selection", "TopK"]
+__all__ = ["All", "Capacity", "ExpertChoice", "JointWithShared", "PoolChoice", "RandomDrop", "Selection", "SelectionWrapper", "SoftSlots", "StraightThrough", "TopK", "WeightInputs"]

@@ -1,0 +1,66 @@
+"""Joint with shared: routed and shared experts under one softmax."""
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.routing import Routing
+from mixtura.core.scores.base import Scored
+from mixtura.core.selections.base import Selection
+
+__all__ = ["JointWithShared"]
+
+
+@configurable
+class JointWithShared(Selection):
+    """The k best routed experts and all shared ones, weighted by one softmax over their logits.
+
+    The last `num_shared` logits belong to the shared experts, which every unit uses with a gate
+    that is learned and competes with those of the routed experts: the weights sum to 1
+    (ASE, Adaptive Shared Experts with LoRA-based Mixture of Experts for multi-task learning,
+    eq. 7-10). The routed choices come first, best first, then the shared experts.
+
+    `aux["num_shared"]` tells losses how many logits are not routed.
+
+    Args:
+        k: routed experts per unit, the shared ones not counted.
+        num_shared: experts that every unit uses.
+    """
+
+    def __init__(self, k: int, num_shared: int) -> None:
+        super().__init__()
+        if k < 1 or num_shared < 1:
+            raise InputError(
+                f"a joint selection needs k >= 1 and num_shared >= 1, got {k} and {num_shared}; "
+                "without shared experts take TopK(k, renormalize='softmax')"
+            )
+        self.k = k
+        self.num_shared = num_shared
+
+    def forward(
+        self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
+    ) -> Routing:
+        """The routing of each unit to k + num_shared experts."""
+        logits = scored.logits
+        ranked = logits if scored.ranking is None else scored.ranked
+        routed = logits.shape[-1] - self.num_shared
+        if self.k > routed:
+            raise InputError(
+                f"k must be between 1 and the number of routed experts ({routed} beside "
+                f"{self.num_shared} shared ones), got {self.k}; lower k or add experts"
+            )
+        best = ranked[:, :routed].topk(self.k, dim=-1).indices
+        shared = torch.arange(routed, logits.shape[-1], device=logits.device)
+        index = torch.cat([best, shared.expand(len(logits), -1)], -1)
+        return Routing.from_choices(
+            index,
+            logits.gather(-1, index).softmax(-1),
+            None if scored.allowed is None else scored.allowed.gather(-1, index),
+            num_experts=num_experts,
+            mask=mask,
+            logits=logits,
+            scores=scored.scores,
+            aux={**scored.aux, "num_shared": self.num_shared},
+        )
