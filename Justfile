@@ -35,7 +35,7 @@ demo *ARGS: setup
 
 # Run the default tests with coverage; arguments go to pytest
 test *ARGS: setup
-    @pytest --cov "$@"
+    @pytest "$@" --cov
 
 # Run the tests that take long
 slow *ARGS: setup
