@@ -6,9 +6,10 @@ Shape letters: B samples, T tokens, D width, E routed experts.
 import math
 
 import torch
-from mixtura.core import MoELayer, record_routing
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mixtura.core import MoELayer, record_routing
 
 from ..fixture import Fixture
 from ..report import Report

@@ -1,7 +1,8 @@
 """TC-DiT, EC-DiT and DiT-MoE."""
 
-from mixtura.core import ExpertChoice, LinearScore, LoadBalance, MoELayer, Router, TopK
 from torch import Tensor
+
+from mixtura.core import ExpertChoice, LinearScore, LoadBalance, MoELayer, Router, TopK
 
 from ..fixture import Fixture
 from ..registry import system

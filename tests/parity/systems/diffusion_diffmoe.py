@@ -1,8 +1,9 @@
 """DiffMoE."""
 
 import torch
-from mixtura.core import CapacityPrediction, CapacityPredictor, MoELayer, PoolChoice, Router
 from torch import Tensor
+
+from mixtura.core import CapacityPrediction, CapacityPredictor, MoELayer, PoolChoice, Router
 
 from ..fixture import Fixture
 from ..registry import system

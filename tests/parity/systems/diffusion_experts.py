@@ -4,8 +4,9 @@ Shape letters: B samples, T tokens, D width, E routed experts, K choices.
 """
 
 import torch
-from mixtura.core import GLUExperts, MLPExperts, Routing, SharedExpert
 from torch import Tensor, nn
+
+from mixtura.core import GLUExperts, MLPExperts, Routing, SharedExpert
 
 from ..report import Report
 

@@ -3,8 +3,9 @@
 from functools import partial
 
 import torch
-from mixtura.core import CosineScore, ExpertChoice, MoELayer, Router, RoutingContrastive, TopK
 from torch import Tensor
+
+from mixtura.core import CosineScore, ExpertChoice, MoELayer, Router, RoutingContrastive, TopK
 
 from ..fixture import Fixture
 from ..registry import system

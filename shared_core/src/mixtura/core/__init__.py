@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from mixtura.core.choice import Choice
     from mixtura.core.configuration import ConfigError, configurable, from_config, to_config
+    from mixtura.core.controllers import BiasBalance, Controller
     from mixtura.core.dispatch import Dispatch
     from mixtura.core.edits import (
         ChooseK,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     )
     from mixtura.core.errors import InputError
     from mixtura.core.experts import (
-        BatchNormMLPExperts,
+        DeepMLPExperts,
         ExpertGroups,
         Experts,
         GLUExperts,
@@ -45,16 +46,21 @@ if TYPE_CHECKING:
     )
     from mixtura.core.layer import MoELayer
     from mixtura.core.losses import (
+        ActiveScores,
         CapacityPrediction,
         LoadBalance,
         Loss,
         MutualInformation,
+        RouterZ,
         RoutingContrastive,
+        active_scores,
         capacity_prediction,
         load_balance,
         mutual_information,
+        router_z,
         routing_contrastive,
     )
+    from mixtura.core.precise import PreciseBuffers
     from mixtura.core.record import Record, moe_layers, record_routing
     from mixtura.core.router import Router
     from mixtura.core.routing import Routing, combine
@@ -64,18 +70,32 @@ if TYPE_CHECKING:
         LinearScore,
         ModuleScore,
         PerTaskScore,
+        RecurrentScore,
+        RouterCell,
         Score,
         Scored,
+        SlotScore,
     )
     from mixtura.core.selections import (
         All,
+        Capacity,
         ExpertChoice,
         JointWithShared,
+        Percentile,
         PoolChoice,
+        Positive,
+        RandomDrop,
         Selection,
+        SelectionWrapper,
+        SoftSlots,
+        StraightThrough,
+        Threshold,
         TopK,
+        TopP,
+        WeightInputs,
     )
     from mixtura.core.shared import SharedExpert
+    from mixtura.core.slots import SlotRouting
     from mixtura.core.statistics import LayerStatistics
     from mixtura.core.units import SampleUnits, SegmentUnits, TokenUnits, Units
 
@@ -91,6 +111,7 @@ _ROOMS = {
     ),
     "choice": ("Choice",),
     "configuration": ("ConfigError", "configurable", "from_config", "to_config"),
+    "controllers": ("BiasBalance", "Controller"),
     "dispatch": ("Dispatch",),
     "edits": (
         "ChooseK",
@@ -107,7 +128,7 @@ _ROOMS = {
     ),
     "errors": ("InputError",),
     "experts": (
-        "BatchNormMLPExperts",
+        "DeepMLPExperts",
         "ExpertGroups",
         "Experts",
         "GLUExperts",
@@ -118,16 +139,21 @@ _ROOMS = {
     ),
     "layer": ("MoELayer",),
     "losses": (
+        "ActiveScores",
         "CapacityPrediction",
         "LoadBalance",
         "Loss",
         "MutualInformation",
+        "RouterZ",
         "RoutingContrastive",
+        "active_scores",
         "capacity_prediction",
         "load_balance",
         "mutual_information",
+        "router_z",
         "routing_contrastive",
     ),
+    "precise": ("PreciseBuffers",),
     "record": ("Record", "moe_layers", "record_routing"),
     "router": ("Router",),
     "routing": ("Routing", "combine"),
@@ -137,28 +163,53 @@ _ROOMS = {
         "LinearScore",
         "ModuleScore",
         "PerTaskScore",
+        "RecurrentScore",
+        "RouterCell",
         "Score",
         "Scored",
+        "SlotScore",
     ),
-    "selections": ("All", "ExpertChoice", "JointWithShared", "PoolChoice", "Selection", "TopK"),
+    "selections": (
+        "All",
+        "Capacity",
+        "ExpertChoice",
+        "JointWithShared",
+        "Percentile",
+        "PoolChoice",
+        "Positive",
+        "RandomDrop",
+        "Selection",
+        "SelectionWrapper",
+        "SoftSlots",
+        "StraightThrough",
+        "Threshold",
+        "TopK",
+        "TopP",
+        "WeightInputs",
+    ),
     "shared": ("SharedExpert",),
+    "slots": ("SlotRouting",),
     "statistics": ("LayerStatistics",),
     "units": ("SampleUnits", "SegmentUnits", "TokenUnits", "Units"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "ActiveScores",
     "Adjustment",
     "All",
     "BalanceBias",
-    "BatchNormMLPExperts",
+    "BiasBalance",
+    "Capacity",
     "CapacityPrediction",
     "CapacityPredictor",
     "Choice",
     "ChooseK",
     "ChooseRanks",
     "ConfigError",
+    "Controller",
     "CosineScore",
+    "DeepMLPExperts",
     "Dispatch",
     "Edit",
     "ExpertChoice",
@@ -186,10 +237,17 @@ __all__ = [
     "OffsetLogits",
     "OverrideScores",
     "PerTaskScore",
+    "Percentile",
     "PoolChoice",
+    "Positive",
+    "PreciseBuffers",
+    "RandomDrop",
     "Record",
+    "RecurrentScore",
     "Replay",
     "Router",
+    "RouterCell",
+    "RouterZ",
     "Routing",
     "RoutingContrastive",
     "SampleUnits",
@@ -197,12 +255,21 @@ __all__ = [
     "Scored",
     "SegmentUnits",
     "Selection",
+    "SelectionWrapper",
     "SharedExpert",
     "Sinkhorn",
+    "SlotRouting",
+    "SlotScore",
+    "SoftSlots",
     "StackedExperts",
+    "StraightThrough",
+    "Threshold",
     "TokenUnits",
     "TopK",
+    "TopP",
     "Units",
+    "WeightInputs",
+    "active_scores",
     "capacity_prediction",
     "combine",
     "configurable",
@@ -212,6 +279,7 @@ __all__ = [
     "moe_layers",
     "mutual_information",
     "record_routing",
+    "router_z",
     "routers",
     "routing_contrastive",
     "sinkhorn",

@@ -28,8 +28,8 @@ def mutual_information(
     """`I(task; expert)` under the full softmax of the logits, in nats.
 
     The calls of one layer in one optimisation step are pooled, one call for each task or one with
-    a task for each unit; padded and forced units do not count. Every sum carries a small constant,
-    as in the reference implementation.
+    a task for each unit; padded and forced units do not count. Every probability carries a constant
+    of 1e-4, as in the reference implementation.
 
     Args:
         calls: routings that know their task (`PerTaskScore`).
@@ -49,7 +49,7 @@ def mutual_information(
             )
         shared = call.aux.get("num_shared", 0) if over == "routed" else 0
         logits = call.logits[:, : call.logits.shape[-1] - shared].float()
-        probability = logits.softmax(-1)
+        probability = logits.softmax(-1) + FLOOR
         alive: Tensor | float = float(call.num_units)
         if call.free is not None:
             probability = probability * call.free[:, None]
@@ -61,7 +61,7 @@ def mutual_information(
         total = total + alive
     if used is None:
         raise InputError("a mutual-information loss needs at least one routing")
-    joint = (used + FLOOR) / (total + FLOOR)
+    joint = used / (total + FLOOR)
     of_task = joint.sum(1, keepdim=True) + FLOOR
     of_expert = joint.sum(0, keepdim=True) + FLOOR
     return (joint * (joint / (of_task * of_expert) + FLOOR).log()).sum()

@@ -30,12 +30,17 @@ class PerTaskScore(Score):
             the layer is called for one task at a time.
         visible: experts that each task's logits stand for, in the order of the logits; every task
             scores all experts when not given.
+        num_experts: number of experts; the largest visible one and those before it when not given.
     """
 
     context = frozenset({"task"})
 
     def __init__(
-        self, scores: Sequence[Score], *, visible: Sequence[Sequence[int]] | None = None
+        self,
+        scores: Sequence[Score],
+        *,
+        visible: Sequence[Sequence[int]] | None = None,
+        num_experts: int | None = None,
     ) -> None:
         super().__init__()
         if not scores:
@@ -43,7 +48,7 @@ class PerTaskScore(Score):
         self.scores = nn.ModuleList(scores)
         if visible is None:
             sizes = {score.num_experts for score in scores}
-            if len(sizes) > 1:
+            if len(sizes | ({num_experts} - {None})) > 1:
                 raise InputError(
                     f"the tasks score different numbers of experts ({sorted(sizes)}); say with "
                     "`visible` which experts each of them sees"
@@ -52,7 +57,13 @@ class PerTaskScore(Score):
             allowed = None
         else:
             check_visible(scores, visible)
-            self.num_experts = 1 + max(expert for seen in visible for expert in seen)
+            seen_by_any = 1 + max(expert for seen in visible for expert in seen)
+            self.num_experts = seen_by_any if num_experts is None else num_experts
+            if seen_by_any > self.num_experts:
+                raise InputError(
+                    f"a task sees expert {seen_by_any - 1}, but the experts are 0 to "
+                    f"{self.num_experts - 1}; raise num_experts"
+                )
             allowed = torch.zeros(len(scores), self.num_experts, dtype=torch.bool)
             for task, seen in enumerate(visible):
                 allowed[task, list(seen)] = True
