@@ -23,16 +23,23 @@ if TYPE_CHECKING:
         normal_frequency,
         seasonal_period,
     )
+    from mixtura.datasets.loading.batch import WindowBatch
+    from mixtura.datasets.loading.datamodule import LTSFDataModule
+    from mixtura.datasets.loading.loader import EvaluationLoader, TrainingLoader
+    from mixtura.datasets.loading.metric import WindowErrors
+    from mixtura.datasets.loading.source import WindowSource
     from mixtura.datasets.ltsf.benchmarks import Benchmark, benchmark, load_series
     from mixtura.datasets.ltsf.calendar import calendar_features, calendar_names
+    from mixtura.datasets.ltsf.filling import clean_sentinels, fill_from_past
+    from mixtura.datasets.ltsf.future import with_future
     from mixtura.datasets.ltsf.naive import last_value, lookback_mean, seasonal_naive
     from mixtura.datasets.ltsf.report import protocol_report
     from mixtura.datasets.ltsf.scaler import StandardScaler
     from mixtura.datasets.ltsf.scores import ForecastScores, Scores
-    from mixtura.datasets.ltsf.sentinels import clean_sentinels
     from mixtura.datasets.ltsf.series import SeriesTable
     from mixtura.datasets.ltsf.splits import Borders, FixedSplit, FractionSplit, Rows, Split
     from mixtura.datasets.ltsf.windows import sliding_windows, window_count
+    from mixtura.datasets.own_table import read_own_table
     from mixtura.datasets.places import cache_folder, locate, search_places
     from mixtura.datasets.records import Archive, DataFile, Dataset, Form
     from mixtura.datasets.registry import dataset, dataset_names
@@ -53,6 +60,11 @@ HOMES = {
         "normal_frequency",
         "seasonal_period",
     ),
+    "loading.batch": ("WindowBatch",),
+    "loading.datamodule": ("LTSFDataModule",),
+    "loading.loader": ("EvaluationLoader", "TrainingLoader"),
+    "loading.metric": ("WindowErrors",),
+    "loading.source": ("WindowSource",),
     "ltsf.benchmarks": (
         "Benchmark",
         "benchmark",
@@ -62,6 +74,8 @@ HOMES = {
         "calendar_features",
         "calendar_names",
     ),
+    "ltsf.filling": ("clean_sentinels", "fill_from_past"),
+    "ltsf.future": ("with_future",),
     "ltsf.naive": (
         "last_value",
         "lookback_mean",
@@ -73,7 +87,6 @@ HOMES = {
         "ForecastScores",
         "Scores",
     ),
-    "ltsf.sentinels": ("clean_sentinels",),
     "ltsf.series": ("SeriesTable",),
     "ltsf.splits": (
         "Borders",
@@ -86,6 +99,7 @@ HOMES = {
         "sliding_windows",
         "window_count",
     ),
+    "own_table": ("read_own_table",),
     "places": (
         "cache_folder",
         "locate",

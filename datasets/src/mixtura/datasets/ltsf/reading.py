@@ -1,5 +1,6 @@
 """CSV bytes to a frame: line ends of any kind, odd header bytes, numbers to the last digit."""
 
+import warnings
 from io import BytesIO
 
 import pandas as pd
@@ -26,6 +27,11 @@ def parse_table(content: bytes, name: str, date_column: str | None = "date") -> 
         raise InputError(
             f"{name} is no CSV table with one header line: {str(error).strip()}"
         ) from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise InputError(
+            f"{name} is no CSV table with one header line: its rows have more cells than its "
+            f"header, which names {len(frame.columns)}"
+        )
     if date_column is None:
         return frame
     if date_column not in frame.columns:
@@ -39,19 +45,33 @@ def parse_table(content: bytes, name: str, date_column: str | None = "date") -> 
 
 
 def parse_dates(column: pd.Series, name: str) -> pd.Series:
-    """Timestamps from text such as `2016-07-01 00:00:00` or `1990/1/1 0:00`.
+    """Timestamps from text such as `2016-07-01 00:00:00` or `1990/1/1 0:00`, or from 20160701.
+
+    Dates with a time zone are given in UTC.
 
     Raises:
         InputError: naming the first cell that is no date.
     """
+    text = column
+    if pd.api.types.is_numeric_dtype(column):
+        text = column.astype(str)
+        lengths = set(text.str.len())
+        if lengths not in ({4}, {8}):
+            raise no_date(column, name, 0)
+        text = pd.to_datetime(text, errors="coerce", format="%Y" if lengths == {4} else "%Y%m%d")
     try:
-        return pd.to_datetime(column)
-    except (ValueError, TypeError):
-        parsed = pd.to_datetime(column, errors="coerce", format="mixed")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            parsed = pd.to_datetime(text, utc=True)
+    except (ValueError, TypeError, UserWarning):
+        parsed = pd.to_datetime(text, utc=True, errors="coerce", format="mixed")
     if parsed.isna().any():
-        row = int(parsed.isna().to_numpy().argmax())
-        raise InputError(
-            f"column {column.name!r} of {name} should hold dates, but row {row} holds "
-            f"{column.iloc[row]!r}; write dates as 2016-07-01 00:00:00"
-        )
-    return parsed
+        raise no_date(column, name, int(parsed.isna().to_numpy().argmax()))
+    return parsed.dt.tz_localize(None)
+
+
+def no_date(column: pd.Series, name: str, row: int) -> InputError:
+    return InputError(
+        f"column {column.name!r} of {name} should hold dates, but row {row} holds "
+        f"{column.iloc[row]!r}; write dates as 2016-07-01 00:00:00"
+    )

@@ -22,8 +22,9 @@ class StandardScaler:
     def fit(cls, rows: Float[np.ndarray, "rows variates"]) -> "StandardScaler":
         """The scaler of the given rows; NaN cells are left out."""
         rows = np.asarray(rows, dtype=np.float64)
-        constant = np.nanmax(rows, axis=0) == np.nanmin(rows, axis=0)
-        return cls(np.nanmean(rows, axis=0), np.where(constant, 1.0, np.nanstd(rows, axis=0)))
+        deviation = np.nanstd(rows, axis=0)
+        constant = (np.nanmax(rows, axis=0) == np.nanmin(rows, axis=0)) | (deviation == 0)
+        return cls(np.nanmean(rows, axis=0), np.where(constant, 1.0, deviation))
 
     @classmethod
     def identity(cls, variates: int) -> "StandardScaler":

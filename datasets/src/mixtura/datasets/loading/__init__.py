@@ -1,0 +1,1 @@
+"""Batches of windows for training: torch and Lightning, behind the extra `torch`."""
