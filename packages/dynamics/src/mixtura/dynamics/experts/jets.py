@@ -2,7 +2,7 @@
 
 A jet of order n is a list `[x, x', x'']` cut after n derivatives; `None` stands for a derivative
 that is zero. Pushing jets of weights through a network gives the Taylor expansion of its output in the
-context at the price of n + 1 (n = 1) or about four (n = 2) evaluations, without nested automatic
+context at the price of two (n = 1) or about four (n = 2) evaluations, without nested automatic
 differentiation inside an ODE solver.
 """
 

@@ -116,7 +116,8 @@ class RK4(FixedStep):
         k2 = field(middle, torch.addcmul(x, h, k1, value=0.5))
         k3 = field(middle, torch.addcmul(x, h, k2, value=0.5))
         k4 = field(t + h, torch.addcmul(x, h, k3))
-        return torch.addcmul(x, h, k1 + k4 + 2 * (k2 + k3), value=1 / 6)
+        slope = torch.add(torch.add(k1, k2, alpha=2), k3, alpha=2) + k4
+        return torch.addcmul(x, h / 6, slope)
 
 
 @configurable

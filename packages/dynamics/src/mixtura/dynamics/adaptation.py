@@ -1,0 +1,157 @@
+"""Adaptation to environments that were not seen in training, from a few trajectories."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mixtura.core import InputError, configurable
+from mixtura.dynamics.contexts import initial_contexts
+from mixtura.dynamics.mixer import one_expert_each
+from mixtura.dynamics.reconstruction import Reconstruction
+from mixtura.dynamics.training.adabelief import AdaBelief
+from mixtura.dynamics.training.objective import environment_losses
+from mixtura.dynamics.trajectories import Trajectories
+
+__all__ = ["Adaptation", "Adapted"]
+
+Strategy = Literal["gate", "best_expert", "nearest", "mean"]
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """New environments that a system has adapted to.
+
+    Attributes:
+        contexts: of the new environments.
+        experts: their experts.
+        support_losses: squared error on the trajectories adapted to.
+    """
+
+    contexts: Float[Tensor, "environments context"]
+    experts: Int[Tensor, "environments"]
+    support_losses: Float[Tensor, "environments"]
+
+
+@configurable
+class Adaptation(nn.Module):
+    """Gradient descent on fresh contexts; weights and gate stay as they are.
+
+    Strategies:
+
+    - gate: contexts start at zero and the gate decides in every step. It gets no gradient, so an
+      environment changes its expert only by chance.
+    - best_expert: one context per environment and expert, all adapted in parallel; the pair that
+      fits the support best is kept.
+    - nearest: start from the known context (and its expert) with the least loss.
+    - mean: start from the mean of the known contexts; the gate decides.
+
+    Nzoyem et al., MixER, 2025, arXiv 2502.05335 (gate); Kassaï Koupaï et al., GEPS, 2024 (mean).
+
+    Args:
+        strategy: one of the four.
+        steps: gradient steps.
+        lr: step size.
+        optimiser: adam, or adabelief as published.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy = "best_expert",
+        steps: int = 300,
+        lr: float = 1e-2,
+        optimiser: Literal["adam", "adabelief"] = "adam",
+    ) -> None:
+        super().__init__()
+        if strategy not in ("gate", "best_expert", "nearest", "mean"):
+            raise InputError(f"a strategy is gate, best_expert, nearest or mean, got {strategy!r}")
+        self.strategy: Strategy = strategy
+        self.steps, self.lr, self.optimiser = steps, lr, optimiser
+
+    def forward(self, system: Reconstruction, support: Trajectories) -> Adapted:
+        """Adapt to all environments of `support` at once (in the units of the data)."""
+        if support.x.shape[-1] != system.mixer.experts.dim:
+            raise InputError(
+                f"the system has {system.mixer.experts.dim} state dimensions, the new "
+                f"environments have {support.x.shape[-1]}; give the same variables, in their order"
+            )
+        data = system.scaled(support)
+        parameters = [p for p in system.parameters() if p.requires_grad]
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        try:
+            return self.adapt(system, data)
+        finally:
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+
+    def adapt(self, system: Reconstruction, data: Trajectories) -> Adapted:
+        """The same for data in the network's units."""
+        contexts, experts = self.start(system, data)
+        copies = len(contexts) // len(data)
+        repeated = data.repeat(copies)
+        contexts, losses = self.descend(system, repeated, contexts, experts)
+        if experts is None:
+            routing = system.mixer.route(contexts)
+            return Adapted(contexts, routing.dense_weight.argmax(1), losses)
+        table = losses.view(len(data), copies)
+        best = table.argmin(1) + torch.arange(len(data), device=losses.device) * copies
+        return Adapted(contexts[best], experts[best], losses[best])
+
+    def start(self, system: Reconstruction, data: Trajectories) -> tuple[Tensor, Tensor | None]:
+        """First contexts, and the expert of each where the gate does not decide."""
+        known, k = system.contexts.detach(), system.mixer.num_experts
+        count, width = len(data), known.shape[1]
+        if self.strategy == "gate":
+            return initial_contexts(count, width).to(known), None
+        if self.strategy == "mean":
+            return initial_contexts(count, width, "mean", known=known), None
+        family = system.family()
+        if self.strategy == "nearest":
+            repeated = data.repeat(len(known))
+            contexts, experts = known.repeat(count, 1), family.repeat(count)
+            with torch.no_grad():
+                losses = self.losses(system, repeated, contexts, experts).view(count, -1)
+            best = losses.nan_to_num(nan=torch.inf).argmin(1)
+            return known[best].clone(), family[best]
+        means = []
+        for expert in range(k):
+            members = known[family == expert]
+            means.append((members if len(members) else known).mean(0))
+        return torch.stack(means).repeat(count, 1), torch.arange(k, device=known.device).repeat(
+            count
+        )
+
+    def losses(
+        self, system: Reconstruction, data: Trajectories, contexts: Tensor, experts: Tensor | None
+    ) -> Float[Tensor, "units"]:
+        """Squared error of each unit."""
+        routing = None
+        if experts is not None:
+            routing = one_expert_each(experts, system.mixer.num_experts)
+        solution = system.mixer(contexts, data.x0, data.t, solver=system.solver, routing=routing)
+        return environment_losses(solution, data.x)
+
+    def descend(
+        self, system: Reconstruction, data: Trajectories, contexts: Tensor, experts: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The best contexts on the way, and their losses; each environment on its own."""
+        moved = contexts.clone().requires_grad_()
+        kind = AdaBelief if self.optimiser == "adabelief" else torch.optim.Adam
+        optimiser = kind([moved], lr=self.lr)
+        best = contexts.clone()
+        best_losses = torch.full((len(contexts),), torch.inf, device=contexts.device)
+        for step in range(self.steps + 1):
+            losses = self.losses(system, data, moved, experts)
+            with torch.no_grad():
+                better = losses < best_losses
+                best = torch.where(better[:, None], moved, best)
+                best_losses = torch.where(better, losses, best_losses)
+            if step == self.steps:
+                break
+            (gradient,) = torch.autograd.grad(losses.sum(), [moved])
+            moved.grad = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+            optimiser.step()
+        return best.detach(), best_losses

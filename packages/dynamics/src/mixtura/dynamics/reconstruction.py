@@ -1,0 +1,122 @@
+"""A trained system: network, contexts of the known environments, gate, scale of the data."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mixtura.core import InputError, Routing, configurable
+from mixtura.dynamics.contexts import Start, initial_contexts
+from mixtura.dynamics.gate import ClosedFormGate
+from mixtura.dynamics.mixer import MixER, one_expert_each
+from mixtura.dynamics.solvers import RK4, Solution
+from mixtura.dynamics.trajectories import Trajectories
+
+__all__ = ["Reconstruction"]
+
+
+@configurable
+class Reconstruction(nn.Module):
+    """A MixER with a context for each known environment.
+
+    States are scaled to `(x - center) / scale` inside; everything that a user gives or gets is in
+    the units of the data.
+
+    Args:
+        mixer: the network.
+        num_environments: how many environments are known.
+        solver: integrates; RK4 with one step per interval when not given.
+        gate: fits the gate in closed form; a `ClosedFormGate` when not given. A gate that the
+            task's gradient trains does not use it.
+        context_start: zero or small random numbers.
+    """
+
+    center: Tensor
+    scale: Tensor
+    assignment: Tensor
+
+    def __init__(
+        self,
+        mixer: MixER,
+        num_environments: int,
+        *,
+        solver: nn.Module | None = None,
+        gate: ClosedFormGate | None = None,
+        context_start: Start = "zero",
+    ) -> None:
+        super().__init__()
+        if num_environments < 1:
+            raise InputError(f"at least one environment is needed, got {num_environments}")
+        self.mixer = mixer
+        self.solver = RK4() if solver is None else solver
+        self.gate = ClosedFormGate() if gate is None else gate
+        self.contexts = nn.Parameter(
+            initial_contexts(num_environments, mixer.experts.context_dim, context_start)
+        )
+        self.register_buffer("center", torch.zeros(mixer.experts.dim))
+        self.register_buffer("scale", torch.ones(mixer.experts.dim))
+        self.register_buffer("assignment", torch.full((num_environments,), -1))
+
+    @property
+    def num_environments(self) -> int:
+        """Known environments."""
+        return self.contexts.shape[0]
+
+    @torch.no_grad()
+    def standardise(self, data: Trajectories) -> None:
+        """Take center and scale from training data."""
+        flat = data.x.reshape(-1, data.x.shape[-1])
+        self.center.copy_(flat.mean(0))
+        self.scale.copy_(flat.std(0).clamp_min(1e-8))
+
+    def scaled(self, data: Trajectories) -> Trajectories:
+        """Data in the network's units."""
+        start = None if data.start is None else (data.start - self.center) / self.scale
+        return Trajectories((data.x - self.center) / self.scale, data.t, start)
+
+    def route(self, environments: Int[Tensor, "units"] | None = None) -> Routing:
+        """Expert of each known environment: its fixed assignment, else what the gate says."""
+        index = slice(None) if environments is None else environments
+        return self.mixer.route(self.contexts[index], self.assignment[index])
+
+    def family(self) -> Int[Tensor, "environments"]:
+        """Expert of each known environment."""
+        with torch.no_grad():
+            return self.route().dense_weight.argmax(1)
+
+    def forward(
+        self,
+        x0: Float[Tensor, "units trajectories dims"],
+        t: Float[Tensor, "*times"],
+        *,
+        environments: Int[Tensor, "units"] | None = None,
+        contexts: Float[Tensor, "units context"] | None = None,
+        experts: Int[Tensor, "units"] | None = None,
+        solver: nn.Module | None = None,
+    ) -> Solution:
+        """Trajectories from `x0`, in the units of the data.
+
+        Args:
+            x0: initial states, one row of trajectories per unit.
+            t: times, shared or per unit.
+            environments: which known environment each unit is; all in order when not given.
+            contexts: contexts of new environments instead.
+            experts: expert of each new environment; the gate decides when not given.
+            solver: another solver than the model's own.
+        """
+        if contexts is None:
+            index = slice(None) if environments is None else environments
+            contexts = self.contexts[index]
+            routing = self.route(environments)
+        elif experts is None:
+            routing = self.mixer.route(contexts)
+        else:
+            routing = one_expert_each(experts, self.mixer.num_experts)
+        solution = self.mixer(
+            contexts,
+            (x0 - self.center) / self.scale,
+            t,
+            solver=solver or self.solver,
+            routing=routing,
+        )
+        solution.states = solution.states * self.scale + self.center
+        return solution

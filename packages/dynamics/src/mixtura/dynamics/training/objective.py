@@ -1,0 +1,138 @@
+"""The loss of reconstructed trajectories."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from mixtura.core import configurable
+from mixtura.dynamics.contexts import PoolStrategy, context_pool
+from mixtura.dynamics.mixer import MixER
+from mixtura.dynamics.solvers import RK4, Solution
+from mixtura.dynamics.trajectories import Trajectories
+
+__all__ = ["Objective", "ObjectiveValue", "environment_losses"]
+
+
+@dataclass
+class ObjectiveValue:
+    """A loss and what it is made of.
+
+    Attributes:
+        loss: scalar with gradient.
+        per_environment: squared error of each contributing environment.
+        failures: sentences about trajectories that exploded.
+    """
+
+    loss: Float[Tensor, ""]
+    per_environment: Float[Tensor, "contributors"]
+    failures: list[str]
+
+
+@configurable
+class Objective(nn.Module):
+    """Mean squared error over a pool of expansion points, trajectories, times and dimensions.
+
+    Args:
+        solver: RK4 with one step per interval when not given.
+        order: order of the Taylor expansion in the context.
+        pool: expansion points per environment.
+        pool_strategy: how they are chosen among the contributing environments.
+        context_penalty: on the mean absolute context of an environment.
+        reweight: weigh environments by the softmax of their losses instead of equally.
+    """
+
+    def __init__(
+        self,
+        solver: nn.Module | None = None,
+        order: int = 0,
+        pool: int = 1,
+        pool_strategy: PoolStrategy = "NF",
+        context_penalty: float = 0.0,
+        reweight: bool = False,
+    ) -> None:
+        super().__init__()
+        self.solver = RK4() if solver is None else solver
+        self.order, self.pool, self.pool_strategy = order, pool, pool_strategy
+        self.context_penalty, self.reweight = context_penalty, reweight
+
+    def forward(
+        self,
+        mixer: MixER,
+        contexts: Float[Tensor, "environments context"],
+        data: Trajectories,
+        *,
+        forced: Int[Tensor, "environments"] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> ObjectiveValue:
+        """The loss of the given environments, all of which contribute."""
+        solution, errors = self.solve(mixer, contexts, data, forced, generator)
+        losses = errors + self.context_penalty * contexts.abs().mean(1)
+        weights = torch.softmax(losses, 0) if self.reweight else 1 / len(losses)
+        failures = [] if bool(solution.ok.all()) else solution.failures()
+        return ObjectiveValue((weights * losses).sum(), errors, failures)
+
+    def solve(
+        self,
+        mixer: MixER,
+        contexts: Tensor,
+        data: Trajectories,
+        forced: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Solution, Float[Tensor, "environments"]]:
+        """The solution and the squared error of each environment, all in one batch."""
+        if self.pool == 1 and self.pool_strategy == "NF":
+            # expanded about itself: the Taylor terms vanish, but not their gradient
+            pool = torch.arange(len(data), device=contexts.device)[:, None]
+        else:
+            pool = context_pool(contexts, self.pool, self.pool_strategy, generator)
+        size = pool.shape[1]
+        own = contexts.repeat_interleave(size, 0) if size > 1 else contexts
+        around = contexts[pool.reshape(-1)] if self.order else None
+        looked_at = own if around is None else around
+        repeated_force = None if forced is None else forced.repeat_interleave(size)
+        routing = mixer.route(looked_at, repeated_force)
+        target = data.repeat(size)
+        solution = mixer(
+            own,
+            target.x0,
+            target.t,
+            solver=self.solver,
+            routing=routing,
+            expansion=around,
+            order=self.order,
+        )
+        errors = environment_losses(solution, target.x)
+        return solution, errors.view(len(data), size).mean(1)
+
+    @torch.no_grad()
+    def expert_losses(
+        self,
+        mixer: MixER,
+        contexts: Float[Tensor, "environments context"],
+        data: Trajectories,
+    ) -> Float[Tensor, "environments experts"]:
+        """Loss of each environment with each expert alone, at order 0, in one batched solve.
+
+        The penalty is on the part of the context that the expert reads.
+        """
+        k = mixer.num_experts
+        solution = mixer.every_expert(contexts, data.x0, data.t, self.solver)
+        errors = environment_losses(solution, data.repeat(k).x).view(-1, k)
+        if not self.context_penalty:
+            return errors
+        expert = torch.arange(k, device=contexts.device).repeat(len(contexts))
+        chunks = mixer.experts.chunk(contexts.repeat_interleave(k, 0), expert)
+        return errors + self.context_penalty * chunks.abs().mean(1).view(-1, k)
+
+
+def environment_losses(
+    solution: Solution, target: Float[Tensor, "environments trajectories times dims"]
+) -> Float[Tensor, "environments"]:
+    """Mean squared error of each environment.
+
+    A trajectory that grew beyond the solver's bound is compared at the bound, without gradient.
+    """
+    error = (solution.states - target).square()
+    return error.mean((1, 2, 3))
