@@ -2,8 +2,8 @@
 
 The import hook of jaxtyping checks each annotation of `mixtura` with beartype (`addopts` in
 pyproject.toml). torch.compile cannot trace them, so a test marked `compile` runs in a second
-pytest process without the hook; all marked tests of one run share that process. They may use the
-inductor back end only if a C++ compiler is there (`shutil.which("c++")`); "eager" always works.
+pytest process without the hook, which the marked tests of a file share. They may use the inductor
+back end only if a C++ compiler is there (`shutil.which("c++")`); "eager" always works.
 To run any test without the checks: `pytest --jaxtyping-packages= PATH`.
 """
 
@@ -25,7 +25,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 OUTCOMES = "MIXTURA_UNCHECKED_OUTCOMES"
 
-marked_tests = pytest.StashKey[list[str]]()
+marked_tests = pytest.StashKey[dict[Path, list[str]]]()
 unchecked_outcomes = pytest.StashKey[dict[str, tuple[str, str]]]()
 
 # A shape-checked call is slow at times; in continuous integration the examples do not change.
@@ -51,9 +51,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Remember the selected tests of compiled code."""
-    marked = [item.nodeid for item in session.items if item.get_closest_marker("compile")]
+    """Remember the selected tests of compiled code, by file."""
+    marked: dict[Path, list[str]] = {}
+    for item in session.items:
+        if item.get_closest_marker("compile"):
+            marked.setdefault(item.path, []).append(item.nodeid)
     session.config.stash[marked_tests] = marked
+    session.config.stash[unchecked_outcomes] = {}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -62,9 +66,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     config = pyfuncitem.config
     if not config.getoption("jaxtyping_packages") or not pyfuncitem.get_closest_marker("compile"):
         return None
-    if unchecked_outcomes not in config.stash:
-        config.stash[unchecked_outcomes] = run_unchecked(config.stash[marked_tests])
-    outcome, text = config.stash[unchecked_outcomes].get(
+    outcomes = config.stash[unchecked_outcomes]
+    waiting = config.stash[marked_tests].pop(pyfuncitem.path, None)
+    if waiting is not None:
+        outcomes.update(run_unchecked(waiting))
+    outcome, text = outcomes.get(
         pyfuncitem.nodeid, ("failed", "The process without shape checks ended before this test.")
     )
     if outcome == "skipped":
