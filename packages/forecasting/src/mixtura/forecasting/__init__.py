@@ -1,1 +1,60 @@
-"""Mixture-of-Experts forecasting: networks, training, predictors, reference checkpoints."""
+"""Mixture-of-Experts forecasting: networks, training, predictors, reference checkpoints.
+
+Public names are loaded when they are first used; networks need neither Lightning nor pandas.
+"""
+
+# ruff: noqa: F401 (the imports below are for type checkers)
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixtura.forecasting.forecaster import (
+        DLinearForecaster,
+        Forecaster,
+        PatchTSTForecaster,
+        SegMoEForecaster,
+    )
+    from mixtura.forecasting.losses import AbsoluteError, ForecastLoss, Huber, SquaredError
+    from mixtura.forecasting.module import ForecastModule
+    from mixtura.forecasting.networks import (
+        DLinear,
+        ForecastNetwork,
+        ITransformer,
+        LastValue,
+        NLinear,
+        PatchTST,
+        SeasonalNaive,
+        SegMoE,
+    )
+
+HOMES = {
+    "forecaster": ("DLinearForecaster", "Forecaster", "PatchTSTForecaster", "SegMoEForecaster"),
+    "losses": ("AbsoluteError", "ForecastLoss", "Huber", "SquaredError"),
+    "module": ("ForecastModule",),
+    "networks": (
+        "DLinear",
+        "ForecastNetwork",
+        "ITransformer",
+        "LastValue",
+        "NLinear",
+        "PatchTST",
+        "SeasonalNaive",
+        "SegMoE",
+    ),
+}
+HOME_OF = {name: home for home, names in HOMES.items() for name in names}
+
+__all__ = [name for names in HOMES.values() for name in names]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(HOME_OF)

@@ -1,1 +1,1 @@
-"""Placeholder docstring; the package says here what it offers."""
+"""The forecasting app: `mixtura-forecasting`, its configurations, recipes and results."""

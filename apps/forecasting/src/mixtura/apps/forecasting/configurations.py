@@ -1,0 +1,44 @@
+"""Packaged configurations, built without the command line."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mixtura.core import from_config
+from mixtura.core.errors import InputError
+from mixtura.training.cli import names
+
+FOLDER = Path(str(files("mixtura.apps.forecasting").joinpath("configs")))
+
+
+def load(name: str) -> dict[str, Any]:
+    """Model and data of a configuration, and its plain settings.
+
+    Args:
+        name: of a packaged configuration, or a path.
+
+    Returns:
+        `module`, `network`, `data`, `trainer` (arguments) and `seed`.
+
+    Raises:
+        InputError: when there is no such configuration.
+    """
+    try:
+        path = names.find(name, FOLDER, "configuration", "mixtura-forecasting")
+    except names.Mistake as mistake:
+        raise InputError(mistake.wrong) from mistake
+    tree: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    seed = tree.get("seed_everything", 0)
+    import pytorch_lightning as pl
+
+    pl.seed_everything(seed, verbose=False)
+    module = from_config(tree["model"])
+    return {
+        "module": module,
+        "network": module.network,
+        "data": from_config(tree["data"]),
+        "trainer": tree.get("trainer", {}),
+        "seed": seed,
+    }

@@ -1,0 +1,34 @@
+"""The command line `mixtura-forecasting`."""
+
+from collections.abc import Sequence
+
+from mixtura.training.cli import App, Verb, run_app
+
+APP = App(
+    name="forecasting",
+    summary="Train, test, compare and share Mixture-of-Experts forecasters.",
+    package="mixtura.apps.forecasting",
+    module="mixtura.forecasting.module:ForecastModule",
+    data="mixtura.datasets:LTSFDataModule",
+    registry=("mixtura.forecasting.module", "mixtura.forecasting.networks", "mixtura.datasets"),
+    classes=("ForecastModule", "LTSFDataModule"),
+    verbs=(
+        Verb(
+            name="demo",
+            summary="train Seg-MoE and DLinear on ETTh1, score all test windows, draw the pictures",
+            function="mixtura.apps.forecasting.demo:demo",
+        ),
+    ),
+    distribution="mixtura-app-forecasting",
+    examples=(
+        "mixtura-forecasting demo",
+        "mixtura-forecasting fit --config segmoe/etth1-96",
+        "mixtura-forecasting fit --config segmoe/etth1-96 --trainer.max_epochs 3",
+        "mixtura-forecasting test --ckpt_path runs/segmoe-etth1-96/0/checkpoints/best.ckpt",
+    ),
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    return run_app(APP, args)

@@ -1,0 +1,17 @@
+"""From configurations to a table, pictures and a shared model, in one run."""
+
+from mixtura.forecasting.showcase.card import model_card
+from mixtura.forecasting.showcase.drawing import draw_forecasts, draw_routing
+from mixtura.forecasting.showcase.jobs import Job, run_job
+from mixtura.forecasting.showcase.reload import check_sharing
+from mixtura.forecasting.showcase.stages import Stages
+
+__all__ = [
+    "Job",
+    "Stages",
+    "check_sharing",
+    "draw_forecasts",
+    "draw_routing",
+    "model_card",
+    "run_job",
+]
