@@ -24,6 +24,7 @@ __all__ = ["ConfigError", "class_path", "configurable", "from_config", "resolve"
 T = TypeVar("T")
 
 ARGUMENTS = "_init_arguments"
+CONFIGURABLE = "_configurable"
 
 
 class ConfigError(InputError):
@@ -61,6 +62,7 @@ def configurable(cls: type[T]) -> type[T]:
             self.__dict__[ARGUMENTS] = arguments
         original(self, *args, **kwargs)
 
+    setattr(__init__, CONFIGURABLE, True)
     cls.__init__ = __init__  # pyright: ignore[reportAttributeAccessIssue]
     return cls
 
@@ -113,7 +115,8 @@ def from_config(config: Any) -> Any:
     """Build what the tree describes; plain values come back as they are.
 
     Raises:
-        ConfigError: for a class that cannot be found or a key that its constructor does not take.
+        ConfigError: for a class that cannot be found or is not configurable (a tree may come from
+            anywhere, and must not be able to call anything else), or a key that it does not take.
     """
     if isinstance(config, list | tuple):
         return [from_config(item) for item in config]
@@ -128,6 +131,11 @@ def from_config(config: Any) -> Any:
             f"{config['class_path']}; move them into init_args"
         )
     cls = resolve(config["class_path"])
+    if not isinstance(cls, type) or not getattr(cls.__init__, CONFIGURABLE, False):
+        raise ConfigError(
+            f"{config['class_path']} is not a @configurable class, and nothing else is built from a "
+            "configuration; decorate it if it is yours"
+        )
     arguments = config.get("init_args") or {}
     parameters = inspect.signature(cls).parameters
     if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
