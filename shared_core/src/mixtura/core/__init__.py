@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Sinkhorn,
         sinkhorn,
     )
+    from mixtura.core.chain import Chain
     from mixtura.core.choice import Choice
     from mixtura.core.configuration import ConfigError, configurable, from_config, to_config
     from mixtura.core.controllers import BiasBalance, Controller
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
         CapacityPredictor,
         CosineScore,
         LinearScore,
-        ModuleScore,
+        MLPScore,
         PerTaskScore,
         RecurrentScore,
         RouterCell,
@@ -94,7 +95,7 @@ if TYPE_CHECKING:
         TopP,
         WeightInputs,
     )
-    from mixtura.core.shared import SharedExpert
+    from mixtura.core.shared import OutputBias, SharedExpert
     from mixtura.core.slots import SlotRouting
     from mixtura.core.statistics import LayerStatistics
     from mixtura.core.units import SampleUnits, SegmentUnits, TokenUnits, Units
@@ -109,6 +110,7 @@ _ROOMS = {
         "Sinkhorn",
         "sinkhorn",
     ),
+    "chain": ("Chain",),
     "choice": ("Choice",),
     "configuration": ("ConfigError", "configurable", "from_config", "to_config"),
     "controllers": ("BiasBalance", "Controller"),
@@ -161,7 +163,7 @@ _ROOMS = {
         "CapacityPredictor",
         "CosineScore",
         "LinearScore",
-        "ModuleScore",
+        "MLPScore",
         "PerTaskScore",
         "RecurrentScore",
         "RouterCell",
@@ -187,7 +189,7 @@ _ROOMS = {
         "TopP",
         "WeightInputs",
     ),
-    "shared": ("SharedExpert",),
+    "shared": ("OutputBias", "SharedExpert"),
     "slots": ("SlotRouting",),
     "statistics": ("LayerStatistics",),
     "units": ("SampleUnits", "SegmentUnits", "TokenUnits", "Units"),
@@ -203,6 +205,7 @@ __all__ = [
     "Capacity",
     "CapacityPrediction",
     "CapacityPredictor",
+    "Chain",
     "Choice",
     "ChooseK",
     "ChooseRanks",
@@ -229,12 +232,13 @@ __all__ = [
     "LoadBalance",
     "Loss",
     "MLPExperts",
+    "MLPScore",
     "MoELayer",
     "ModuleExperts",
-    "ModuleScore",
     "MultiplyWeights",
     "MutualInformation",
     "OffsetLogits",
+    "OutputBias",
     "OverrideScores",
     "PerTaskScore",
     "Percentile",

@@ -60,6 +60,7 @@ class MoELayer(nn.Module):
         self.losses = tuple(losses)
         self.dispatch: Dispatch = dispatch_by_name(dispatch)
         self.units = TokenUnits() if units is None else units
+        self._keeps_outputs = any("outputs" in loss.needs for loss in self.losses)
         self._sink: list[Routing] | None = None
         self._warned = False
 
@@ -137,7 +138,13 @@ class MoELayer(nn.Module):
                 f"the routing is for {routing.num_units} units, but the input has "
                 f"{units.shape[0]}; route an input of this size"
             )
-        y = self.dispatch(self.experts, units, routing)
+        if routing.plain and not (self.training and self._keeps_outputs):
+            y = self.dispatch(self.experts, units, routing)
+        else:
+            rows = self.experts(routing.gather(units), routing)
+            y = routing.combine(rows)
+            if self._keeps_outputs and self._sink is not None:
+                routing.outputs = rows
         if self.shared is None:
             return self.units.ungroup(y, x.shape)
         if self.shared.view == "input":

@@ -151,6 +151,8 @@ class Router(nn.Module):
             if edit.stage == "multiply":
                 routing = edit.on_routing(routing)
         if forced is not None:
+            if self.score_function.gives == "slots":
+                raise InputError("units cannot be forced to an expert where experts work on slots")
             routing = force(routing, forced, mask)
         routing.free = free
         routing.num_samples = scored.num_samples

@@ -125,6 +125,11 @@ class Routing:
         """K of a token-choice routing, None for a plain list of assignments."""
         return None if self.index is None else self.index.shape[1]
 
+    @property
+    def plain(self) -> bool:
+        """Whether an expert's input rows are units as they are."""
+        return self.input_weight is None
+
     @cached_property
     def order(self) -> Int[Tensor, "assignments"]:
         """Position in the experts' order -> assignment; stable, invalid ones last."""

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
+from mixtura.core.experts.base import Experts
 
-__all__ = ["SharedExpert"]
+__all__ = ["OutputBias", "SharedExpert"]
 
 
 @configurable
@@ -20,7 +21,7 @@ class SharedExpert(nn.Module):
     it came, sequence structure included (MoHETS' convolution along the sequence).
 
     Args:
-        module: the expert.
+        module: the expert, or a bank of experts whose outputs are added.
         gate_dim: width of what the sigmoid gate sees; no gate when not given.
         factor: fixed weight of the shared output (RMoE mixes both halves with 0.5).
         view: what the expert works on.
@@ -28,7 +29,7 @@ class SharedExpert(nn.Module):
 
     def __init__(
         self,
-        module: nn.Module,
+        module: nn.Module | Experts,
         *,
         gate_dim: int | None = None,
         factor: float = 1.0,
@@ -52,7 +53,33 @@ class SharedExpert(nn.Module):
         return self._gated(x)
 
     def _gated(self, x: Tensor) -> Tensor:
-        y = self.module(x)
+        y = self._work(x)
         if self.gate is not None:
             y = torch.sigmoid(self.gate(x)) * y
         return y if self.factor == 1.0 else self.factor * y
+
+    def _work(self, x: Tensor) -> Tensor:
+        if not isinstance(self.module, Experts):
+            return self.module(x)
+        if self.module.num_experts == 1:
+            return self.module.one(0, x)
+        return self.module.all(x).sum(1)
+
+
+@configurable
+class OutputBias(nn.Module):
+    """One learned vector for every row: a shared expert that adds an offset (RMoE's option).
+
+    Args:
+        dim: width of an output row.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 1:
+            raise InputError(f"dim must be at least 1, got {dim}")
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows out"]:
+        """The vector, once for each row."""
+        return self.bias.to(x.dtype).expand(*x.shape[:-1], -1)

@@ -23,7 +23,7 @@ class Loss:
         weight: factor of the term in the training loss.
         scope: whether each layer has its own term or all layers together have one.
         needs: what a layer has to leave in a routing for this loss besides the decision itself:
-            `rows`, what the router looked at.
+            `rows`, what the router looked at; `outputs`, what the experts made of them.
 
     Args:
         weight: factor of the term.

@@ -44,8 +44,8 @@ def load_balance(
       k / R^2 (GShard, with first choices).
 
     The known losses by their arguments: Switch and ST-MoE `per="sample", first_only=True`;
-    transformers `normalization="k"`; Megatron `normalization="units_k"`; DeepSeek-V3's sequence-wise
-    loss `per="sample", scores="share"`; GShard `normalization="mean", first_only=True`.
+    transformers `normalization="k"`; Megatron `normalization="units_k"`; DeepSeek-V3's loss per
+    sequence `per="sample", scores="share"`; GShard `normalization="mean", first_only=True`.
 
     Args:
         calls: routings with scores over the same routed experts.
@@ -69,7 +69,8 @@ def load_balance(
     join = torch.cat if per == "sample" else _pool
     counts, score_sum, units, slots = (join(list(part)) for part in zip(*parts, strict=True))
     used_units = units
-    if across_ranks and per == "batch" and distributed.is_initialized():
+    shared = distributed.is_available() and distributed.is_initialized()
+    if across_ranks and per == "batch" and shared:
         together = torch.cat([counts, units[:, None], slots[:, None]], -1)
         distributed.all_reduce(together)
         counts, used_units, slots = together[:, :-2], together[:, -2], together[:, -1]

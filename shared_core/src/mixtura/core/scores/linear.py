@@ -1,6 +1,6 @@
 """Linear scores: one weight row per expert."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,8 @@ class LinearScore(Score):
         std: standard deviation of the initial weights; 0.1 / sqrt(dim) when not given.
     """
 
+    expert_axes: ClassVar[dict[str, int]] = {"weight": 0, "bias": 0}
+
     def __init__(
         self, dim: int, num_experts: int, *, bias: bool = False, std: float | None = None
     ) -> None:
@@ -50,3 +52,7 @@ class LinearScore(Score):
             bias = None if self.bias is None else self.bias.to(precise)
             logits = F.linear(x.to(precise), self.weight.to(precise), bias)
         return logits, {}
+
+    def expert_vectors(self) -> Float[Tensor, "routed dim"]:
+        """The weight rows."""
+        return self.weight

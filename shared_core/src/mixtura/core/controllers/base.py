@@ -1,0 +1,36 @@
+"""What every controller is."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from mixtura.core.router import Router
+from mixtura.core.statistics import LayerStatistics
+
+__all__ = ["Controller"]
+
+
+class Controller(nn.Module):
+    """Changes a router's state between optimiser steps, from what its experts got to do.
+
+    Call `step` once per optimiser step with the statistics of everything since the last one:
+
+        with record_routing(model) as record:
+            ...  # all micro-batches of the step
+        optimizer.step()
+        controller.step(routers(model), record.statistics(across_ranks=True))
+
+    What a controller moves lies in buffers of the routers and is saved with the model; its own
+    memory lies in its own buffers. Frozen routers are left alone.
+    """
+
+    def step(
+        self, routers: Mapping[str, Router], statistics: Mapping[str, LayerStatistics]
+    ) -> None:
+        """One update.
+
+        Args:
+            routers: by the name of their layer, as `routers(model)` gives them.
+            statistics: by the same names; layers that were not called are missing.
+        """
+        raise NotImplementedError

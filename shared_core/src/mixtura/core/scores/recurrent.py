@@ -1,0 +1,95 @@
+"""A router that remembers what the layers below decided."""
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.scores.base import Score
+
+__all__ = ["RecurrentScore", "RouterCell"]
+
+
+@configurable
+class RouterCell(nn.Module):
+    """The recurrent cell that the routers of all layers share.
+
+    `gru`: r = sigmoid(W_ir v + b_ir + W_hr h + b_hr), z alike, n = tanh(W_in v + b_in +
+    r * (W_hn h + b_hn)), h' = (1 - z) n + z h, as torch.nn.GRUCell. `rnn`: h' = tanh(W_i v + b_i +
+    W_h h + b_h).
+
+    Args:
+        hidden_dim: width of the state.
+        kind: gru or rnn.
+    """
+
+    def __init__(self, hidden_dim: int, *, kind: str = "gru") -> None:
+        super().__init__()
+        if hidden_dim < 1:
+            raise InputError(f"hidden_dim must be at least 1, got {hidden_dim}")
+        if kind not in ("gru", "rnn"):
+            raise InputError(f"a router cell is gru or rnn, got {kind!r}")
+        self.hidden_dim = hidden_dim
+        cell = nn.GRUCell if kind == "gru" else nn.RNNCell
+        self.cell = cell(hidden_dim, hidden_dim)
+
+    def forward(
+        self, v: Float[Tensor, "units hidden"], state: Float[Tensor, "units hidden"]
+    ) -> Float[Tensor, "units hidden"]:
+        """The next state."""
+        return self.cell(v, state)
+
+
+@configurable
+class RecurrentScore(Score):
+    """`h_l = cell(W1 x, h_(l-1))`, `z = W2 h_l`; the state runs through the depth of the model.
+
+    The state goes in as `state` (nothing for the first layer) and comes out as
+    `routing.aux["state"]`; layers without experts in between pass it by. Gradients flow through it.
+    There is no recurrence over the units, so nothing needs to be cached in decoding.
+
+        routing = layer.route(x, state=state)
+        y, state = layer.compute(x, routing), routing.aux["state"]
+
+    Qiu et al., Layerwise Recurrent Router for Mixture-of-Experts, ICLR 2025 (arXiv 2408.06793).
+
+    Args:
+        dim: width of what the router looks at.
+        num_experts: number of logits.
+        cell: the cell; give all layers the same object to share it, as the paper does.
+    """
+
+    context = frozenset({"state"})
+    expert_axes: ClassVar[dict[str, int]] = {"output_weight": 0}
+
+    def __init__(self, dim: int, num_experts: int, cell: RouterCell) -> None:
+        super().__init__()
+        if dim < 1 or num_experts < 1:
+            raise InputError(
+                f"a recurrent score needs dim >= 1 and num_experts >= 1, got {dim}, {num_experts}"
+            )
+        self.num_experts = num_experts
+        self.cell = cell
+        self.input_weight = nn.Parameter(torch.empty(cell.hidden_dim, dim))
+        self.output_weight = nn.Parameter(torch.empty(num_experts, cell.hidden_dim))
+        nn.init.normal_(self.input_weight, std=dim**-0.5)
+        nn.init.normal_(self.output_weight, std=0.1 * cell.hidden_dim**-0.5)
+
+    def forward(
+        self,
+        x: Float[Tensor, "units dim"],
+        *,
+        state: Float[Tensor, "units hidden"] | None = None,
+    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
+        """Logits, and the state for the next layer."""
+        with torch.autocast(x.device.type, enabled=False):
+            precise = torch.promote_types(x.dtype, torch.float32)
+            v = F.linear(x.to(precise), self.input_weight.to(precise))
+            if state is None:
+                state = v.new_zeros(v.shape[0], self.cell.hidden_dim)
+            hidden = self.cell(v, state.to(precise))
+            return F.linear(hidden, self.output_weight.to(precise)), {"state": hidden}

@@ -1,0 +1,103 @@
+"""Percentile: every expert beyond a quantile of the scores."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.precise import PreciseBuffers
+from mixtura.core.routing import Routing
+from mixtura.core.scores.base import Scored
+from mixtura.core.selections.active import active_routing, check_bounds
+from mixtura.core.selections.base import Selection
+
+__all__ = ["Percentile"]
+
+
+@configurable
+class Percentile(PreciseBuffers, Selection):
+    """The experts whose score reaches the `tau` quantile, the best one always among them.
+
+    Over the scores of one unit the quantile gives every unit the same number of experts; over those
+    of the batch the number differs. Outside training the batch's quantile is the running mean that
+    training left, so that a unit's result does not depend on the others. The weights are
+    renormalised over the chosen.
+
+    After DynaMoE (arXiv 2603.01697), whose text gives no formula.
+
+    Args:
+        tau: the quantile, between 0 and 1.
+        scope: of the quantile: all scores of the call, or those of each unit.
+        max_k: largest number of experts; `layer_capacity` gives it by depth.
+        momentum: of the running mean.
+    """
+
+    activations = frozenset({"softmax", "sigmoid"})
+    takes = frozenset({"members"})
+    quantile: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        tau: float,
+        *,
+        scope: Literal["batch", "unit"] = "batch",
+        max_k: int | None = None,
+        momentum: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if not 0 <= tau <= 1:
+            raise InputError(f"tau is a quantile between 0 and 1, got {tau}")
+        if scope not in ("batch", "unit"):
+            raise InputError(f"the scope of the quantile is batch or unit, got {scope!r}")
+        if not 0 < momentum <= 1:
+            raise InputError(f"momentum must be in (0, 1], got {momentum}")
+        check_bounds(1, max_k)
+        self.tau = tau
+        self.scope = scope
+        self.max_k = max_k
+        self.momentum = momentum
+        self.register_buffer("quantile", torch.zeros(()))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(
+        self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
+    ) -> Routing:
+        """The experts beyond the quantile."""
+        ranked = scored.ranked.detach()
+        return active_routing(
+            scored,
+            ranked >= self._threshold(ranked, mask),
+            scored.scores,
+            num_experts=num_experts,
+            mask=mask,
+            min_k=1,
+            max_k=self.max_k,
+            renormalize=True,
+        )
+
+    def _threshold(
+        self, ranked: Float[Tensor, "units routed"], mask: Bool[Tensor, "units"] | None
+    ) -> Tensor:
+        if self.scope == "unit":
+            return torch.quantile(ranked, self.tau, dim=-1, keepdim=True, interpolation="higher")
+        if not self.training:
+            return self.quantile
+        values = ranked if mask is None else ranked[mask]
+        if values.numel() == 0:
+            return self.quantile
+        now = _quantile(values.reshape(-1), self.tau)
+        with torch.no_grad():
+            share = self.momentum if self.seen else 1.0
+            self.quantile.lerp_(now.to(self.quantile.dtype), share)
+            self.seen += 1
+        return now
+
+
+def _quantile(values: Float[Tensor, "values"], tau: float) -> Float[Tensor, ""]:
+    """Like torch.quantile, which refuses more than 16 million values."""
+    rank = min(int(tau * (len(values) - 1)) + 1, len(values))
+    return values.kthvalue(rank).values
