@@ -4,7 +4,7 @@ Shape letters: B samples, T tokens, D width, E routed experts, K choices.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mixtura.core import GLUExperts, MLPExperts, Routing, SharedExpert
 
@@ -54,17 +54,6 @@ def ffn_experts(weights: dict[str, Tensor]) -> MLPExperts | GLUExperts:
     return swiglu_experts(weights)
 
 
-class OneExpert(nn.Module):
-    """A bank of one expert as a plain module."""
-
-    def __init__(self, bank: MLPExperts | GLUExperts):
-        super().__init__()
-        self.bank = bank
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bank.one(0, x)
-
-
 def shared_expert(weights: dict[str, Tensor], slot: str) -> SharedExpert | None:
     """The expert that every token uses, if there is one."""
     start = slot + "."
@@ -74,8 +63,8 @@ def shared_expert(weights: dict[str, Tensor], slot: str) -> SharedExpert | None:
     if not own:
         return None
     if slot == "shared_expert":
-        return SharedExpert(OneExpert(mlp_experts(own, PROMOE_NAMES)))
-    return SharedExpert(OneExpert(ffn_experts(own)))
+        return SharedExpert(mlp_experts(own, PROMOE_NAMES))
+    return SharedExpert(ffn_experts(own))
 
 
 def expert_gradients(bank, prefix: str, names: dict[str, str]) -> dict[str, Tensor]:
@@ -96,7 +85,7 @@ def layer_gradients(layer, slot: str, shared_slot: str, names: dict[str, str]) -
     """Gradients of routed and shared experts by the reference's key names."""
     found = expert_gradients(layer.experts, f"{slot}.experts.{{e}}", names)
     if layer.shared is not None:
-        found |= expert_gradients(layer.shared.module.bank, f"{slot}.{shared_slot}", names)
+        found |= expert_gradients(layer.shared.module, f"{slot}.{shared_slot}", names)
     return found
 
 

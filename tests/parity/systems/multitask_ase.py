@@ -73,11 +73,10 @@ def ase(fixture: Fixture, report: Report) -> None:
         losses=[MutualInformation(1.0, num_tasks=tasks)],
     )
     vanilla = MoELayer(router(gates, TopK(k + num_shared, renormalize="never")), experts)
-    always = lora(w["A"][routed:].flatten(0, 1)[None], w["B"][routed:].mT.flatten(0, 1).T[None])
     naive = MoELayer(
         router(w["Wg"], TopK(k, renormalize="never")),
         lora(w["A"][:routed], w["B"][:routed]),
-        shared=SharedExpert(Always(always)),
+        shared=SharedExpert(lora(w["A"][routed:], w["B"][routed:])),
     )
     x = fixture.input("x")
     with record_routing(layer) as record:
@@ -100,14 +99,3 @@ def ase(fixture: Fixture, report: Report) -> None:
         report.compare(f"vanilla_gates.{task}", other.weight.view(*rows, -1))
         report.compare(f"vanilla_mix.{task}", vanilla.compute(x[task], other))
         report.compare(f"naive_mix.{task}", naive(x[task], task=task))
-
-
-class Always(nn.Module):
-    """A bank of one expert as a plain module."""
-
-    def __init__(self, bank: LoRAExperts):
-        super().__init__()
-        self.bank = bank
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bank.one(0, x)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from mixtura.core import (
     All,
     DeepMLPExperts,
-    ModuleScore,
+    MLPScore,
     MoELayer,
     PerTaskScore,
     Router,
@@ -23,13 +23,17 @@ from ..tolerance import Tolerance
 TOLERANCE = Tolerance(1e-5, 1e-5)
 
 
-def network(weights: dict[str, Tensor], hidden: str, final: str) -> nn.Sequential:
+def network(weights: dict[str, Tensor], hidden: str, final: str) -> MLPScore:
     """Linear layers with ReLU behind each, and a last one without bias."""
-    parts: list[nn.Module] = []
-    while f"{hidden}.linears.{len(parts) // 2}.weight" in weights:
-        name = f"{hidden}.linears.{len(parts) // 2}"
-        parts += [linear(weights, name), nn.ReLU()]
-    return nn.Sequential(*parts, linear(weights, final))
+    layers = []
+    while f"{hidden}.linears.{len(layers)}.weight" in weights:
+        layers.append(linear(weights, f"{hidden}.linears.{len(layers)}"))
+    last = linear(weights, final)
+    dim = (layers or [last])[0].in_features
+    score = MLPScore(dim, last.out_features, [layer.out_features for layer in layers])
+    for own, given in zip([*score.hidden, score.output], [*layers, last], strict=True):
+        own.load_state_dict(given.state_dict())
+    return score
 
 
 def linear(weights: dict[str, Tensor], name: str) -> nn.Linear:
@@ -39,14 +43,11 @@ def linear(weights: dict[str, Tensor], name: str) -> nn.Linear:
     return layer
 
 
-def named(part: nn.Sequential, hidden: str, final: str) -> dict[str, nn.Parameter]:
+def named(part: MLPScore, hidden: str, final: str) -> dict[str, nn.Parameter]:
     """The parameters of `network` by the reference's names."""
-    names = {}
-    for position, module in enumerate(part):
-        if isinstance(module, nn.Linear):
-            name = final if position == len(part) - 1 else f"{hidden}.linears.{position // 2}"
-            names |= {f"{name}.{p}": value for p, value in module.named_parameters()}
-    return names
+    names = {f"{hidden}.linears.{i}": layer for i, layer in enumerate(part.hidden)}
+    layers = {**names, final: part.output}
+    return {f"{k}.{p}": v for k, layer in layers.items() for p, v in layer.named_parameters()}
 
 
 class MMoE(nn.Module):
@@ -67,10 +68,9 @@ class MMoE(nn.Module):
         experts, widths = options["num_experts"], options["expert_dnn_hidden_units"]
         dim = sum(feature["dim"] for feature in options["sparse"]) + len(options["dense"])
         self.layer = MoELayer(
-            Router(PerTaskScore([ModuleScore(gate, experts) for gate in gates]), All()),
+            Router(PerTaskScore(gates), All()),
             DeepMLPExperts(experts, dim, widths),
         )
-        self.gates = gates
         for part in ("weight", "bias"):
             for depth, value in enumerate(getattr(self.layer.experts, part)):
                 own = [weights[f"expert_dnn.{e}.linears.{depth}.{part}"] for e in range(experts)]
@@ -91,15 +91,16 @@ class MMoE(nn.Module):
         results = []
         for task in range(self.tasks):
             mixed = combine(outputs, self.layer.route(row, task=task))
-            result = (self.towers[task](mixed) + self.offsets[task])[:, 0]
+            result = (self.towers[task](mixed)[0] + self.offsets[task])[:, 0]
             results.append(result.sigmoid() if self.types[task] == "binary" else result)
         return torch.stack(results, 1), outputs
 
     def gradients(self) -> dict[str, Tensor]:
         """By the reference's names."""
+        gates = self.layer.router.score_function.scores
         found = {f"embedding_dict.{name}.weight": table for name, table in self.tables.items()}
         for task in range(self.tasks):
-            found |= named(self.gates[task], f"gate_dnn.{task}", f"gate_dnn_final_layer.{task}")
+            found |= named(gates[task], f"gate_dnn.{task}", f"gate_dnn_final_layer.{task}")
             found |= named(self.towers[task], f"tower_dnn.{task}", f"tower_dnn_final_layer.{task}")
             found[f"out.{task}.bias"] = self.offsets[task]
         gradients = {name: value.grad for name, value in found.items()}

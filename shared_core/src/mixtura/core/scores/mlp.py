@@ -1,0 +1,72 @@
+"""Scores by a small network: a gate with hidden layers."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.experts.activations import activation_function
+from mixtura.core.scores.base import Score
+
+__all__ = ["MLPScore"]
+
+
+@configurable
+class MLPScore(Score):
+    """`z = W act(W_n ... act(W_1 x + b_1) ... + b_n) (+ b)`, computed in float32.
+
+    The gate of MMoE (Ma et al., KDD 2018) has hidden layers of 64 in common implementations.
+
+    Args:
+        dim: width of what the router looks at.
+        num_experts: number of logits.
+        widths: of the hidden layers; none is a linear score.
+        activation: behind each hidden layer.
+        bias: whether each expert has an offset.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_experts: int,
+        widths: Sequence[int] = (64,),
+        *,
+        activation: str = "relu",
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        if min([dim, num_experts, *widths]) < 1:
+            raise InputError(
+                "an MLP score needs dim, num_experts and widths of at least 1, got "
+                f"{dim}, {num_experts} and {list(widths)}"
+            )
+        self.dim = dim
+        self.num_experts = num_experts
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([dim, *widths]))
+        self.output = nn.Linear([dim, *widths][-1], num_experts, bias=bias)
+        self.activation = activation_function(activation)
+
+    def forward(
+        self, x: Float[Tensor, "units dim"]
+    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
+        """Logits of each unit."""
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            for layer in self.hidden:
+                x = self.activation(_linear(layer, x))
+            return _linear(self.output, x), {}
+
+    def expert_vectors(self) -> Float[Tensor, "routed width"]:
+        """The rows of the last layer."""
+        return self.output.weight
+
+
+def _linear(layer: nn.Module, x: Tensor) -> Tensor:
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return F.linear(x, layer.weight.to(x.dtype), bias)
