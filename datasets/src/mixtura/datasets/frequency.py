@@ -6,6 +6,7 @@ from difflib import get_close_matches
 import numpy as np
 import pandas as pd
 from jaxtyping import Shaped
+from pandas.tseries.frequencies import to_offset
 
 from mixtura.core.errors import InputError
 
@@ -127,7 +128,7 @@ def infer_frequency(stamps: Shaped[np.ndarray, " rows"]) -> str:
             f"{row} goes from {index[row - 1]} to {index[row]}; resample the file, or name the "
             "frequency to take the rows as they are"
         )
-    return normal_frequency(found.freqstr)
+    return normal_frequency(to_offset(found).freqstr)
 
 
 def future_stamps(last: np.datetime64, frequency: str, count: int) -> Shaped[np.ndarray, " count"]:

@@ -5,7 +5,7 @@ an environment differ in their initial state only.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -127,14 +127,7 @@ class DynamicsData:
             name: None if split is None else split.every(stride)
             for name, split in self.splits().items()
         }
-        return DynamicsData(
-            self.name,
-            **splits,
-            leak_free=self.leak_free,
-            leak_free_ood=self.leak_free_ood,
-            notes=self.notes,
-            extra=self.extra,
-        )
+        return replace(self, **splits)
 
     def splits(self) -> dict[str, Environments | None]:
         """The four splits by name."""

@@ -101,14 +101,15 @@ class LTSFDataModule(pl.LightningDataModule):
         self.date_column, self.target, self.frequency = date_column, target, frequency
         self.covariates, self.known_covariates = covariates or [], known_covariates or []
         self.own_split = FractionSplit(train=train_fraction, test=test_fraction)
-        self.missing, self.constant = missing, constant
+        self.missing: Literal["raise", "fill"] = missing
+        self.constant: Literal["raise", "keep"] = constant
         self.seed, self.num_workers, self.pin_memory = seed, num_workers, pin_memory
 
     @cached_property
     def table(self) -> SeriesTable:
         """The whole series in the units of the file; read and checked when first asked for."""
         if self.path is None:
-            table = load_series(self.name)
+            table = load_series(str(self.name))
         else:
             table = read_own_table(
                 self.path,
@@ -124,7 +125,7 @@ class LTSFDataModule(pl.LightningDataModule):
     @property
     def split(self) -> Split:
         """How the rows are cut."""
-        return benchmark(self.name).split if self.path is None else self.own_split
+        return benchmark(str(self.name)).split if self.path is None else self.own_split
 
     @property
     def borders(self) -> Borders:
@@ -145,7 +146,7 @@ class LTSFDataModule(pl.LightningDataModule):
     def season(self) -> int:
         """Rows in a season, for the seasonal naive forecast; 1 for a file without dates."""
         if self.path is None:
-            return benchmark(self.name).season
+            return benchmark(str(self.name)).season
         return seasonal_period(self.table.frequency) if self.table.frequency else 1
 
     @cached_property

@@ -20,6 +20,9 @@ class WindowErrors(Metric):
     """
 
     full_state_update = False
+    squared: Tensor
+    absolute: Tensor
+    steps: Tensor
 
     def __init__(self, variates: int) -> None:
         super().__init__()
