@@ -104,3 +104,20 @@ def test_first_call_installs_and_second_does_not(machine: Machine) -> None:
     second = machine.just("where", PIP_NO_INDEX="1", UV_OFFLINE="1")
     assert time.perf_counter() - begin < 0.5
     assert (second.returncode, second.stdout, second.stderr) == (0, "here 0:\n", "")
+
+
+def test_setup_without_a_registry(machine: Machine, repository: Path) -> None:
+    if not list((repository / ".tools").glob("rust-just-*/bin/just")):
+        pytest.skip("the runner is not in .tools; ./just brings it")
+    (machine.programs / "python3").symlink_to(PYTHON)
+    (machine.root / ".tools").symlink_to(repository / ".tools")
+    if uv := shutil.which("uv"):
+        (machine.programs / "uv").symlink_to(uv)
+    shutil.copy(repository / "Justfile", machine.root)
+    (machine.root / "pyproject.toml").write_text(
+        '[project]\nname = "x"\nversion = "0"\ndependencies = ["torch"]\n'
+    )
+    run = machine.just("setup", UV_OFFLINE="1", UV_CACHE_DIR=str(machine.root / "cache"))
+    assert run.returncode == 2
+    assert run.stderr.startswith("just setup: no package registry could be reached")
+    assert len(run.stderr.splitlines()) == 1
