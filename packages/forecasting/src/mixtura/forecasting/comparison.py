@@ -12,7 +12,6 @@ from torch import nn
 from mixtura.core import moe_layers
 from mixtura.datasets import ForecastScores, WindowBatch
 from mixtura.forecasting.networks.base import ForecastNetwork
-from mixtura.training.checkpoint import write_whole
 
 __all__ = ["Result", "active_parameters", "result_table", "score", "write_results"]
 
@@ -103,5 +102,6 @@ def result_table(results: Iterable[Result], title: str) -> Table:
 def write_results(path: Path, results: Iterable[Result]) -> Path:
     """The comparison as a JSON list, one object per model."""
     content = json.dumps([asdict(result) for result in results], indent=1) + "\n"
-    write_whole(path, lambda temporary: temporary.write_text(content))
-    return path
+    temporary = path.with_name(f".{path.name}.incomplete")
+    temporary.write_text(content)
+    return temporary.replace(path)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -13,6 +13,8 @@ from mixtura.core.errors import InputError
 from mixtura.training.checkpoint import load_state, write_whole
 
 __all__ = ["Shared"]
+
+T = TypeVar("T", bound="Shared")
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -45,7 +47,7 @@ class Shared:
         return folder
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
+    def from_pretrained(cls: type[T], folder: str | Path) -> T:
         """Build the model that a folder, or a repository of the model hub, describes.
 
         Raises:

@@ -1,6 +1,6 @@
 """Normalisation of each window and variate by its own mean and scale."""
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ class WindowStatistics(NamedTuple):
     scale: Float[Tensor, "*batch 1"]
 
     @classmethod
-    def of(cls, x: Float[Tensor, "*batch time"], eps: float = 1e-5) -> Self:
+    def of(cls, x: Float[Tensor, "*batch time"], eps: float = 1e-5) -> "WindowStatistics":
         """Mean and `sqrt(population variance + eps)` of every series of `x`."""
         variance, mean = torch.var_mean(x.detach(), dim=-1, correction=0, keepdim=True)
         return cls(mean, torch.sqrt(variance + eps))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from mixtura.core import record_routing
@@ -68,10 +69,9 @@ def draw_routing(path: Path, data: LTSFDataModule, network: SegMoE, variate: int
     with torch.no_grad(), record_routing(network) as record:
         network(one.past[..., variate].unsqueeze(1))
     layers = {layer: f"layer {number}" for number, layer in enumerate(record.calls, start=1)}
-    tokens = network.context_length // network.patch_width
     spans, chosen = {}, {}
     for layer, (routing,) in record.calls.items():
-        size = -(-tokens // routing.num_units)
+        size = getattr(record.layers[layer].units, "size", 1)
         spans[layers[layer]] = size * network.patch_width
         chosen[layers[layer]] = routing.index[:, 0].numpy()
     mean, scale = data.scaler.mean[variate], data.scaler.scale[variate]
@@ -95,4 +95,4 @@ def now(batch: WindowBatch) -> list[int]:
 def when(data: LTSFDataModule, row: int) -> str:
     """The stamp of a row, or its number."""
     stamps = data.table.stamps
-    return f"row {row}" if stamps is None else str(np.datetime_as_string(stamps[row], unit="m"))
+    return f"row {row}" if stamps is None else str(pd.Timestamp(stamps[row]))

@@ -1,7 +1,10 @@
 """One model of a comparison: trained if there is something to train, then scored."""
 
+import logging
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from mixtura.training.checkpoint import load_state, read_checkpoint
 
 __all__ = ["Job", "run_job"]
 
+LIGHTNING = ("pytorch_lightning", "lightning_fabric")
 BACKWARD = 3.0
 """A training window costs about three forward passes."""
 
@@ -87,6 +91,22 @@ def run_job(job: Job, folder: Path, stages: Stages) -> Result:
     )
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's remarks, which would tear the progress bar."""
+    loggers = [logging.getLogger(f"{name}.utilities.rank_zero") for name in LIGHTNING]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def train(job: Job, module: ForecastModule, folder: Path, stages: Stages) -> None:
     """Fit, and go back to the weights of the best validation score."""
     stages.say(f"{job.name}: training")
@@ -106,7 +126,7 @@ def train(job: Job, module: ForecastModule, folder: Path, stages: Stages) -> Non
             StageProgress(stages, size * BACKWARD * data.batch_size, size * eval_batch),
         ],
     }
-    trainer = Trainer(**settings)
-    trainer.fit(module, datamodule=data)
+    with quiet():
+        Trainer(**settings).fit(module, datamodule=data)
     best = Path(checkpoint.best_model_path or checkpoint.last_model_path)
     load_state(module, read_checkpoint(best)["state_dict"], best)

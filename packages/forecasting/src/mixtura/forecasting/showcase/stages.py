@@ -3,7 +3,7 @@
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -43,7 +43,7 @@ class Stages:
                 console=Console(stderr=True),
             )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Stages":
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task(self.name, total=self.total)
