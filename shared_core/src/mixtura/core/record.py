@@ -60,9 +60,16 @@ class Record:
             terms[_free_name(loss.name, terms)] = loss.weight * loss(members)
         return terms
 
-    def statistics(self) -> dict[str, LayerStatistics]:
-        """What each layer's experts got to do, without gradients."""
-        return {name: LayerStatistics.of(calls) for name, calls in self.calls.items() if calls}
+    def statistics(self, *, across_ranks: bool = False) -> dict[str, LayerStatistics]:
+        """What each layer's experts got to do, without gradients.
+
+        Args:
+            across_ranks: over all processes, which then all have to ask.
+        """
+        found = {name: LayerStatistics.of(calls) for name, calls in self.calls.items() if calls}
+        if not across_ranks:
+            return found
+        return {name: one.across_ranks() for name, one in found.items()}
 
     def _open(self) -> None:
         for name, layer in self.layers.items():

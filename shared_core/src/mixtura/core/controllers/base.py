@@ -1,6 +1,7 @@
 """What every controller is."""
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import nn
 
@@ -8,6 +9,9 @@ from mixtura.core.router import Router
 from mixtura.core.statistics import LayerStatistics
 
 __all__ = ["Controller"]
+
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 class Controller(nn.Module):
@@ -34,3 +38,17 @@ class Controller(nn.Module):
             statistics: by the same names; layers that were not called are missing.
         """
         raise NotImplementedError
+
+    @staticmethod
+    def steered(
+        kind: type[Part],
+        routers: Mapping[str, Router],
+        statistics: Mapping[str, LayerStatistics],
+    ) -> dict[str, Part]:
+        """The part of this kind in each router that was called and is not frozen."""
+        found: dict[str, Part] = {}
+        for name, router in routers.items():
+            parts = [module for module in router.modules() if isinstance(module, kind)]
+            if parts and name in statistics and not router.frozen:
+                found[name] = parts[0]
+        return found

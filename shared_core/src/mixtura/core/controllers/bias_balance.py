@@ -71,14 +71,11 @@ class BiasBalance(Controller):
         self.steps += 1
         if self.until_step is not None and int(self.steps) > self.until_step:
             return
-        for name, router in routers.items():
-            biases = [part for part in router.adjustments if isinstance(part, BalanceBias)]
-            layer = statistics.get(name)
-            if not biases or layer is None or router.frozen:
-                continue
+        for name, part in self.steered(BalanceBias, routers, statistics).items():
+            layer = statistics[name]
             if int(layer.num_units) < self.min_units:
                 continue
-            counts = layer.counts[: biases[0].num_experts].to(biases[0].bias)
+            counts = layer.counts[: len(part.bias)].to(part.bias)
             if self.momentum:
                 counts = counts / counts.sum().clamp_min(1)
                 before = self.smoothed.get(name, counts)
@@ -89,4 +86,4 @@ class BiasBalance(Controller):
             else:
                 violation = violation / counts.mean().clamp_min(1e-20)
             delta = self.rate * violation
-            biases[0].bias += delta - delta.mean() if self.zero_mean else delta
+            part.bias += delta - delta.mean() if self.zero_mean else delta

@@ -110,6 +110,7 @@ class Capacity(SelectionWrapper):
         limited = routing.keep(kept)
         limited.aux["slot"] = position.masked_fill(~kept, -1).view_as(index)
         limited.aux["capacity"] = capacity
+        limited.aux["dropped"] = (routing.expert < routing.num_experts).sum() - kept.sum()
         return limited
 
     def _order(self, routing: Routing, capacity: int) -> Int[Tensor, "assignments"]:

@@ -1,0 +1,110 @@
+"""Stop the gate when it has settled."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from mixtura.core.configuration import configurable
+from mixtura.core.controllers.base import Controller
+from mixtura.core.errors import InputError
+from mixtura.core.router import Router
+from mixtura.core.statistics import LayerStatistics
+
+__all__ = ["GateFreeze"]
+
+
+@configurable
+class GateFreeze(Controller):
+    """Routers are frozen after `min_steps` once their criterion held `patience` times in a row.
+
+    In continual learning a gate that keeps learning after it has converged forgets (arXiv
+    2406.16437). `margin`: the mean gap between a unit's best and second best logit exceeds it;
+    `churn`: of a fixed probe batch at most this share changed its first choice since the last
+    check; `manual`: only `freeze` does it. A frozen router gets no gradient, no noise and no bias
+    update; `new_task` lets all of them learn again.
+
+    Args:
+        min_steps: exploration, in optimiser steps.
+        criterion: see above.
+        margin: gap of the logits.
+        churn: share of units.
+        patience: checks in a row that have to hold.
+    """
+
+    steps: Tensor
+
+    def __init__(
+        self,
+        min_steps: int,
+        *,
+        criterion: Literal["margin", "churn", "manual"] = "margin",
+        margin: float = 1.0,
+        churn: float = 0.01,
+        patience: int = 1,
+    ) -> None:
+        super().__init__()
+        if criterion not in ("margin", "churn", "manual"):
+            raise InputError(f"the criterion is margin, churn or manual, got {criterion!r}")
+        if min_steps < 0 or patience < 1:
+            raise InputError(
+                f"expected min_steps >= 0 and patience >= 1, got {min_steps} and {patience}"
+            )
+        self.min_steps = min_steps
+        self.criterion = criterion
+        self.margin = margin
+        self.churn = churn
+        self.patience = patience
+        self.held: dict[str, int] = {}
+        self.last: dict[str, Tensor] = {}
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def step(
+        self, routers: Mapping[str, Router], statistics: Mapping[str, LayerStatistics]
+    ) -> None:
+        """Count the step and, by the margin, freeze what has settled."""
+        self.steps += 1
+        if self.criterion != "margin":
+            return
+        for name, router in routers.items():
+            layer = statistics.get(name)
+            if layer is not None and layer.mean_margin is not None:
+                self._check(name, router, float(layer.mean_margin) > self.margin)
+
+    def probe(
+        self, routers: Mapping[str, Router], first_choices: Mapping[str, Int[Tensor, "units"]]
+    ) -> None:
+        """One check by the churn of a probe batch.
+
+        Args:
+            routers: by name.
+            first_choices: the expert that each unit of the probe batch chose first, by layer.
+        """
+        for name, chosen in first_choices.items():
+            before = self.last.get(name)
+            self.last[name] = chosen.clone()
+            if before is not None and before.shape == chosen.shape:
+                moved = float((before != chosen).float().mean())
+                self._check(name, routers[name], moved <= self.churn)
+
+    def freeze(self, routers: Mapping[str, Router]) -> None:
+        """Freeze all of them now."""
+        for router in routers.values():
+            router.freeze()
+
+    def new_task(self, routers: Mapping[str, Router]) -> None:
+        """Let all routers learn again, from the exploration on."""
+        self.steps.zero_()
+        self.held.clear()
+        self.last.clear()
+        for router in routers.values():
+            router.unfreeze()
+
+    def _check(self, name: str, router: Router, holds: bool) -> None:
+        if router.frozen:
+            return
+        self.held[name] = self.held.get(name, 0) + 1 if holds else 0
+        if int(self.steps) >= self.min_steps and self.held[name] >= self.patience:
+            router.freeze()

@@ -1,0 +1,67 @@
+"""Experts in groups, one group for each cluster of the data."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.scores.base import Score
+from mixtura.core.scores.kmeans import KMeansScore
+
+__all__ = ["GroupedScore"]
+
+
+@configurable
+class GroupedScore(Score):
+    """The scores of another function, with only the experts of the unit's cluster allowed.
+
+    The first stage is hard: a sample's (or unit's) embedding goes to its nearest centroid, and
+    centroid g owns the experts g N to (g + 1) N - 1. The second stage is whatever `score` says. The
+    layer is called with `embedding`, one per unit, or with the number of the `group` itself;
+    without either the router's own input is the embedding. Balance belongs within each group
+    (`GroupedBalance`), for which `group` is kept.
+
+    Mixture-of-Clustered-Experts (arXiv 2509.10513). Compare it with `HashScore`: clustered
+    assignments do not always win.
+
+    Args:
+        score: the second stage, over all experts.
+        clusters: the first stage; as many centroids as groups.
+    """
+
+    def __init__(self, score: Score, clusters: KMeansScore) -> None:
+        super().__init__()
+        if score.num_experts % clusters.num_experts:
+            raise InputError(
+                f"{score.num_experts} experts cannot be dealt evenly to {clusters.num_experts} "
+                "clusters"
+            )
+        if score.gives != "logits":
+            raise InputError(f"groups need logits, but {type(score).__name__} gives {score.gives}")
+        self.score = score
+        self.clusters = clusters
+        self.num_experts = score.num_experts
+        self.context = score.context | {"embedding", "group"}
+
+    def forward(
+        self,
+        x: Float[Tensor, "units dim"],
+        *,
+        embedding: Float[Tensor, "units embedding_dim"] | None = None,
+        group: Int[Tensor, "units"] | None = None,
+        **context: Any,
+    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
+        """Logits, and which experts are allowed."""
+        logits, aux = self.score(x, **context)
+        if group is None:
+            group = self.clusters.assign(x.detach() if embedding is None else embedding)
+        size = self.num_experts // self.clusters.num_experts
+        allowed = torch.arange(self.num_experts, device=x.device) // size == group[:, None]
+        return logits, {**aux, "allowed": allowed, "group": group}
+
+    def expert_vectors(self) -> Float[Tensor, "routed dim"] | None:
+        """Those of the second stage."""
+        return self.score.expert_vectors()

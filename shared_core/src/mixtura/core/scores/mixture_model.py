@@ -1,0 +1,144 @@
+"""A density model of the router's inputs: every expert owns a part of it."""
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.precise import PreciseBuffers
+from mixtura.core.replay import replayed
+from mixtura.core.scores.base import Score
+from mixtura.core.scores.kmeans import seed_centroids
+
+__all__ = ["MixtureModelScore"]
+
+
+@configurable
+class MixtureModelScore(PreciseBuffers, Score):
+    """`z_e = log sum_m pi_em N(q; mu_em, Sigma_em)`; softmax(z) is the posterior of the expert.
+
+    An autoencoder maps the unit to a standardised latent `q`, on which a Gaussian mixture with M
+    components per expert is fitted by `MixtureFit`. Neither the task's gradient reaches the mixture
+    nor the mixture's the task: the input and the logits are detached. Give its parameters
+    (`parameters()`) an optimiser group of their own. Balance follows from the fit.
+
+    The means start at k-means++ seeds of the first training call. A component whose running
+    responsibility falls below 1e-4 of the mean is put on the unit that the model explains worst.
+
+    Input-Domain-Aware MoE (arXiv 2510.16448), whose code is not public.
+
+    Args:
+        dim: width of what the router looks at.
+        num_experts: E.
+        latent_dim: width of q.
+        components: M, per expert.
+        hidden_dim: of a GELU layer inside the encoder and decoder; linear maps when not given.
+        detach_latent: whether the encoder learns from the reconstruction alone.
+    """
+
+    log_variance_bound = 8.0
+    responsibility: Tensor
+    ready: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        num_experts: int,
+        *,
+        latent_dim: int = 16,
+        components: int = 16,
+        hidden_dim: int | None = None,
+        detach_latent: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(dim, num_experts, latent_dim, components) < 1:
+            raise InputError(
+                "a mixture model needs dim, num_experts, latent_dim and components of at least 1, "
+                f"got {dim}, {num_experts}, {latent_dim} and {components}"
+            )
+        self.num_experts = num_experts
+        self.components = components
+        self.detach_latent = detach_latent
+        self.noisy = True
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False)
+        self.encoder = _map(dim, latent_dim, hidden_dim)
+        self.decoder = _map(latent_dim, dim, hidden_dim)
+        self.standardize = nn.BatchNorm1d(latent_dim, affine=False)
+        count = num_experts * components
+        self.mean = nn.Parameter(torch.randn(count, latent_dim))
+        self.log_variance = nn.Parameter(torch.zeros(count, latent_dim))
+        self.log_share = nn.Parameter(torch.zeros(count))
+        self.register_buffer("responsibility", torch.full((count,), 1.0 / count))
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+
+    def forward(
+        self, x: Float[Tensor, "units dim"]
+    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
+        """Detached logits; the fit's terms per unit as `nll` and `reconstruction`."""
+        with torch.autocast(x.device.type, enabled=False):
+            precise = torch.promote_types(x.dtype, self.mean.dtype)
+            target = self.norm(x.detach().to(precise))
+            q = self.encoder(target)
+            learning = self.training and self.noisy
+            reconstruction = (self.decoder(q) - target).square().mean(-1)
+            q = self._standardized(q.detach() if self.detach_latent else q, learning)
+            if learning and replayed(x) is False and len(x):
+                self._place(q.detach())
+            joint = self._log_joint(q)
+            nll = -joint.logsumexp(-1)
+            if learning and replayed(x) is False and len(x):
+                self._watch(q.detach(), joint.detach(), nll.detach())
+            logits = joint.unflatten(-1, (self.num_experts, self.components)).logsumexp(-1)
+        logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+        return logits, {"nll": nll, "reconstruction": reconstruction}
+
+    def _standardized(self, q: Tensor, learning: bool) -> Tensor:
+        if learning and len(q) > 1:
+            return self.standardize(q)
+        norm = self.standardize
+        return F.batch_norm(q, norm.running_mean, norm.running_var, eps=norm.eps)
+
+    def _log_joint(self, q: Tensor) -> Float[Tensor, "units components"]:
+        bound = self.log_variance_bound
+        log_variance = self.log_variance.clamp(-bound, bound)
+        precision = (-log_variance).exp()
+        squared = (
+            q.square() @ precision.T
+            - 2 * q @ (precision * self.mean).T
+            + (precision * self.mean.square()).sum(-1)
+        ).clamp_min(0.0)
+        constant = log_variance.sum(-1) + q.shape[-1] * math.log(2 * math.pi)
+        return self.log_share.log_softmax(-1) - 0.5 * (squared + constant)
+
+    @torch.no_grad()
+    def _place(self, q: Tensor) -> None:
+        if bool(self.ready) or len(q) < self.num_experts:
+            return
+        seeds = seed_centroids(q.float(), self.num_experts).to(self.mean.dtype)
+        spread = 0.1 * torch.randn_like(self.mean)
+        self.mean.copy_(seeds.repeat_interleave(self.components, 0) + spread)
+        self.ready.fill_(True)
+
+    @torch.no_grad()
+    def _watch(self, q: Tensor, joint: Tensor, nll: Tensor) -> None:
+        now = joint.softmax(-1).mean(0).to(self.responsibility.dtype)
+        self.responsibility.lerp_(now, 0.01)
+        dead = self.responsibility < 1e-4 * self.responsibility.mean()
+        count = min(int(dead.sum()), len(q))
+        if count:
+            worst = nll.topk(count).indices
+            dead = dead.nonzero().squeeze(1)[:count]
+            self.mean[dead] = q[worst].to(self.mean.dtype)
+            self.log_variance[dead] = 0.0
+            self.responsibility[dead] = self.responsibility.mean()
+
+
+def _map(inputs: int, outputs: int, hidden: int | None) -> nn.Module:
+    if hidden is None:
+        return nn.Linear(inputs, outputs)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))

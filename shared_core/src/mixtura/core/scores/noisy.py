@@ -1,0 +1,60 @@
+"""Noisy linear scores."""
+
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
+from mixtura.core.scores.base import Score
+
+__all__ = ["NoisyLinearScore"]
+
+
+@configurable
+class NoisyLinearScore(Score):
+    """`z = x W_g + e * softplus(x W_n)` with `e ~ N(0, 1)` in training, without noise otherwise.
+
+    Both matrices start at zero, so that load is even at first. Use it with
+    `TopK(k, renormalize="softmax")`. It keeps `clean_logits` (for the z-loss) and, in training,
+    `noise_std` (for `SmoothLoad`).
+
+    Shazeer et al., Outrageously Large Neural Networks, 2017 (arXiv 1701.06538, eq. 3-5).
+
+    Args:
+        dim: width of what the router looks at.
+        num_experts: number of logits.
+    """
+
+    expert_axes: ClassVar[dict[str, int]] = {"weight": 0, "noise_weight": 0}
+
+    def __init__(self, dim: int, num_experts: int) -> None:
+        super().__init__()
+        if dim < 1 or num_experts < 1:
+            raise InputError(
+                f"a noisy score needs dim >= 1 and num_experts >= 1, got {dim} and {num_experts}"
+            )
+        self.num_experts = num_experts
+        self.weight = nn.Parameter(torch.zeros(num_experts, dim))
+        self.noise_weight = nn.Parameter(torch.zeros(num_experts, dim))
+        self.noisy = True
+
+    def forward(
+        self, x: Float[Tensor, "units dim"]
+    ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
+        """Logits of each unit."""
+        with torch.autocast(x.device.type, enabled=False):
+            precise = torch.promote_types(x.dtype, torch.float32)
+            clean = F.linear(x.to(precise), self.weight.to(precise))
+            if not (self.training and self.noisy):
+                return clean, {"clean_logits": clean}
+            std = F.softplus(F.linear(x.to(precise), self.noise_weight.to(precise)))
+            logits = clean + torch.randn_like(clean) * std
+        return logits, {"clean_logits": clean, "noise_std": std}
+
+    def expert_vectors(self) -> Float[Tensor, "routed dim"]:
+        """The weight rows."""
+        return self.weight
