@@ -1,1 +1,35 @@
-"""MixER and its family: meta-learned reconstruction of hierarchies of dynamical systems."""
+"""MixER and its family: meta-learned reconstruction of hierarchies of dynamical systems.
+
+Public names are loaded when they are first used.
+"""
+
+import importlib
+from typing import Any
+
+_ROOMS = {
+    "adaptation": ("Adaptation", "Adapted"),
+    "dynamix": ("DynaMix", "InContextGate", "RecurrentExperts"),
+    "experts": ("CAVIA", "CoDA", "GEPS", "NCF", "OfficialGEPS", "ShPLRNN", "VectorFields"),
+    "gate": ("ClosedFormGate", "ContextKMeans", "ContextScore", "HardTop", "KMeansPlusPlus"),
+    "mixer": ("MixER",),
+    "reconstruction": ("Reconstruction",),
+    "solvers": ("AdaptiveTsit5", "RK4", "Solution", "Status", "TorchDiffEq", "Tsit5"),
+    "training": ("AdaBelief", "Objective", "PAM", "Recipe", "Stage", "WindowedTraining"),
+    "trajectories": ("Trajectories",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_ROOM_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room of a public name at its first use."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

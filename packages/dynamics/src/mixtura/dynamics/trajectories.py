@@ -77,7 +77,7 @@ class Trajectories:
     def windows(
         self, length: int, count: int, generator: torch.Generator | None = None
     ) -> "Trajectories":
-        """Pieces of `length` samples as further trajectories: the first one and `count` random ones.
+        """Pieces of `length` samples as further trajectories: the first and `count` random ones.
 
         The pieces begin at the same samples in all environments. Vector fields do not depend on
         time, so only the differences of the times matter.

@@ -1,8 +1,8 @@
 """Jets: a value and its derivatives along one direction, carried through a network.
 
 A jet of order n is a list `[x, x', x'']` cut after n derivatives; `None` stands for a derivative
-that is zero. Pushing jets of weights through a network gives the Taylor expansion of its output in the
-context at the price of two (n = 1) or about four (n = 2) evaluations, without nested automatic
+that is zero. Pushing jets of weights through a network gives the Taylor expansion of its output in
+the context at the price of two (n = 1) or about four (n = 2) evaluations, without nested automatic
 differentiation inside an ODE solver.
 """
 

@@ -43,7 +43,7 @@ class HardTop(Selection):
             index = scores.argmax(1, keepdim=True)
             weight = torch.ones_like(index, dtype=scores.dtype)
             return Routing.from_choices(index, weight, num_experts=num_experts, **about)
-        index = winners.to(torch.int8).argsort(1, descending=True, stable=True)[:, :most]
+        index = winners.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
         valid = winners.gather(1, index)
         weight = valid.to(scores.dtype)
         return Routing.from_choices(index, weight, valid, num_experts=num_experts, **about)

@@ -1,1 +1,18 @@
 """Training: objectives, optimisers and recipes."""
+
+from mixtura.dynamics.training.adabelief import AdaBelief
+from mixtura.dynamics.training.objective import Objective
+from mixtura.dynamics.training.pam import PAM
+from mixtura.dynamics.training.recipe import Recipe
+from mixtura.dynamics.training.report import StepReport
+from mixtura.dynamics.training.windowed import Stage, WindowedTraining
+
+__all__ = [
+    "PAM",
+    "AdaBelief",
+    "Objective",
+    "Recipe",
+    "Stage",
+    "StepReport",
+    "WindowedTraining",
+]

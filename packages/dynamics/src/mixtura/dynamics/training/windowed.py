@@ -204,7 +204,7 @@ class WindowedTraining(Recipe):
 
     @torch.no_grad()
     def reassign(self, system: Reconstruction, pieces: Trajectories, report: StepReport) -> None:
-        """Each environment to the expert that fits it best; an empty expert gets the worst fitted."""
+        """Each environment to the expert that fits it best; none stays without any."""
         losses = self.objective.expert_losses(system.mixer, system.contexts, pieces)
         losses = losses.nan_to_num(nan=1e30, posinf=1e30)
         best, assignment = losses.min(1)
