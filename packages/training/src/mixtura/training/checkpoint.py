@@ -1,5 +1,6 @@
 """Checkpoints: written whole or not at all, with a SHA-256 beside them that is verified on load."""
 
+import functools
 import hashlib
 import os
 import pickle
@@ -13,7 +14,7 @@ import torch
 from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from torch import Tensor, nn
 
-from mixtura.core import ConfigError, from_config
+from mixtura.core import from_config
 from mixtura.core.errors import InputError
 
 __all__ = [
@@ -65,6 +66,7 @@ def write_whole(path: Path, write: Any) -> None:
         OSError: when the folder cannot be written or is full; `path` is then as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
     beside = sidecar(path)
     try:
@@ -83,6 +85,15 @@ def write_whole(path: Path, write: Any) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a killed process left of a write of the same file."""
+    for left in path.parent.glob(f".{path.name}.*incomplete"):
+        owner = left.name.split(".")[-2]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc").is_dir():
+            with suppress(OSError):
+                left.unlink()
 
 
 def _replace(path: Path, text: str) -> None:
@@ -191,7 +202,7 @@ def build(checkpoint: Mapping[str, Any], path: Path, base: type[T]) -> T:
         )
     try:
         module = from_config(tree)
-    except ConfigError as error:
+    except InputError as error:
         raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
     if not isinstance(module, base):
         raise CheckpointError(
@@ -232,6 +243,18 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> No
     module.load_state_dict(state)
 
 
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(checkpoint, file)
+
+
+def _operating_system_error(error: BaseException | None) -> OSError | None:
+    """The error of the file system behind `error`; torch reports a failed write in its own words."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class VerifiedCheckpointIO(CheckpointIO):
     """Lightning's way to files, with `write_whole` to write and `read_checkpoint` to read."""
 
@@ -245,12 +268,12 @@ class VerifiedCheckpointIO(CheckpointIO):
         """
         path = Path(path)
         try:
-            write_whole(path, lambda temporary: torch.save(checkpoint, temporary))
+            write_whole(path, functools.partial(_save, checkpoint))
         except (OSError, RuntimeError) as error:
-            # torch reports a failed write of its archive as a RuntimeError.
-            if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            cause = _operating_system_error(error)
+            if cause is None:
                 raise
-            reason = getattr(error, "strerror", None) or "the disk may be full"
+            reason = cause.strerror or "the disk may be full"
             kept = "; the checkpoint of before is untouched" if path.exists() else ""
             raise CheckpointError(
                 f"cannot write the checkpoint {path}: {reason}{kept}; make room or choose another "

@@ -4,7 +4,7 @@ import random
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -263,7 +263,7 @@ class MoEModule(pl.LightningModule):
     @classmethod
     def load_from_checkpoint(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, checkpoint_path: str | Path, map_location: str | torch.device = "cpu"
-    ) -> Self:
+    ) -> "MoEModule":
         """Build the module that a checkpoint describes and load its weights.
 
         The real class is found from the checkpoint, so the base class loads every subclass.

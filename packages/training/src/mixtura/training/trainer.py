@@ -45,6 +45,7 @@ class Trainer(pl.Trainer):
         for own in (RoutingMonitor, GracefulStop):
             if not any(isinstance(callback, own) for callback in callbacks):
                 callbacks.append(own())
+        callbacks.append(_LoaderPosition())
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(VerifiedCheckpointIO())
         super().__init__(callbacks=callbacks, plugins=plugins, **kwargs)
@@ -107,6 +108,17 @@ class Trainer(pl.Trainer):
         if self.world_size > 1:
             share = self.distributed_sampler_kwargs or {}
         return resumable(loaders, share.get("num_replicas", 1), share.get("rank", 0))
+
+
+class _LoaderPosition(Callback):
+    """Hand the loader its position in a resumed run.
+
+    A schedule that asks for the number of steps makes Lightning set up the loader before the
+    checkpoint's loops are restored, and the position is then left lying.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.fit_loop._load_combined_loader_states()
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,6 +1,7 @@
 """Optimisers as configuration: they say how, and are given the parameters later."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,20 +52,22 @@ class AdamW(Optimizer):
         self,
         lr: float = 1e-3,
         weight_decay: float = 0.01,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         router_lr: float | None = None,
     ) -> None:
+        if len(betas) != 2:
+            raise InputError(f"betas are two numbers, got {list(betas)}")
         self.lr = lr
         self.weight_decay = weight_decay
-        self.betas = betas
+        self.betas = (betas[0], betas[1])
         self.eps = eps
         self.router_lr = router_lr
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The torch optimiser for the trainable parameters of `model`."""
         groups = _groups(model, self.lr, self.weight_decay, self.router_lr)
-        betas = (self.betas[0], self.betas[1])
-        return torch.optim.AdamW(groups, lr=self.lr, betas=betas, eps=self.eps)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
 
 
 @configurable
@@ -94,6 +97,7 @@ class SGD(Optimizer):
         self.router_lr = router_lr
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The torch optimiser for the trainable parameters of `model`."""
         groups = _groups(model, self.lr, self.weight_decay, self.router_lr)
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)
 
@@ -127,6 +131,7 @@ class TorchOptimizer(Optimizer):
         self.arguments = arguments or {}
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The torch optimiser for the trainable parameters of `model`."""
         groups = _groups(model, self.lr, self.weight_decay, self.router_lr)
         try:
             return self.cls(groups, lr=self.lr, **self.arguments)

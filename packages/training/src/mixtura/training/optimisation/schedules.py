@@ -37,6 +37,7 @@ class Constant(Schedule):
         pass
 
     def factor(self, step: int, total: int, epoch: int) -> float:
+        """The factor at optimiser step `step` of `total`, in epoch `epoch`."""
         return 1.0
 
 
@@ -60,6 +61,7 @@ class WarmupCosine(Schedule):
         self.final = final
 
     def factor(self, step: int, total: int, epoch: int) -> float:
+        """The factor at optimiser step `step` of `total`, in epoch `epoch`."""
         warmup = int(self.warmup if self.warmup >= 1 else self.warmup * total)
         if step < warmup:
             return (step + 1) / warmup
@@ -83,4 +85,5 @@ class ExponentialByEpoch(Schedule):
         self.start = start
 
     def factor(self, step: int, total: int, epoch: int) -> float:
+        """The factor at optimiser step `step` of `total`, in epoch `epoch`."""
         return self.gamma ** max(0, epoch - self.start)

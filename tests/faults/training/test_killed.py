@@ -1,0 +1,74 @@
+"""A run that is killed at any moment, also during a save, resumes with the very same loss curve."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.training.runner import curve, fit, forked, wait
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def killed(folder: Path, log: Path, after: int, delay: float, **options: int) -> int:
+    """Start a run, kill it some time behind step `after`, and resume it to its end."""
+    last = folder / "checkpoints" / "last.ckpt"
+    pid = forked(lambda: fit(folder, log, **options))
+    deadline = time.monotonic() + 60
+    while not last.exists() or len(log.read_text().splitlines()) < after:
+        assert time.monotonic() < deadline, "the run wrote nothing"
+        time.sleep(0.0005)
+    time.sleep(delay)
+    os.kill(pid, signal.SIGKILL)
+    status = wait(pid)
+    assert wait(forked(lambda: fit(folder, log, resume=last, **options))) == 0
+    return status
+
+
+@pytest.mark.parametrize(
+    "kills", [3, pytest.param(20, marks=pytest.mark.slow)], ids=["three", "twenty"]
+)
+def test_killed_and_resumed(tmp_path: Path, kills: int) -> None:
+    assert wait(forked(lambda: fit(tmp_path / "whole", tmp_path / "whole.log"))) == 0
+    whole = curve(tmp_path / "whole.log")
+    assert len(whole) == 36
+    draw = random.Random(kills)
+    statuses = []
+    for number in range(kills):
+        log = tmp_path / f"{number}.log"
+        after, delay = draw.randrange(1, 33), draw.random() * 0.012
+        statuses.append(killed(tmp_path / str(number), log, after, delay))
+        assert curve(log) == whole, f"kill {number}, after step {after}"
+        assert not list((tmp_path / str(number)).rglob("*.incomplete"))
+    assert statuses.count(-signal.SIGKILL) >= kills // 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{"accumulate": 2}, {"num_workers": 2}, {"save_every": 5}])
+def test_killed_with_options(tmp_path: Path, options: dict[str, int]) -> None:
+    assert wait(forked(lambda: fit(tmp_path / "whole", tmp_path / "whole.log", **options))) == 0
+    killed(tmp_path / "cut", tmp_path / "cut.log", 14, 0.0, **options)
+    assert curve(tmp_path / "cut.log") == curve(tmp_path / "whole.log")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_finishes_the_step_and_saves(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    assert wait(forked(lambda: fit(tmp_path / "whole", tmp_path / "whole.log"))) == 0
+    log = tmp_path / "cut.log"
+    pid = forked(lambda: fit(tmp_path / "cut", log, save_every=1000))
+    while not log.exists() or len(log.read_text().splitlines()) < 5:
+        time.sleep(0.001)
+    begin = time.monotonic()
+    os.kill(pid, number)
+    assert wait(pid) == status
+    assert time.monotonic() - begin < 10
+    saved = tmp_path / "cut" / "checkpoints" / "interrupted.ckpt"
+    steps = len(log.read_text().splitlines())
+    assert wait(forked(lambda: fit(tmp_path / "cut", log, resume=saved))) == 0
+    assert curve(log) == curve(tmp_path / "whole.log")
+    assert len(log.read_text().splitlines()) == 36, f"stopped after {steps}: a step was repeated"
