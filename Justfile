@@ -60,7 +60,7 @@ parity DIR *ARGS: setup
 # Run a benchmark of benchmarks/ by name: `./just bench core --json core.json`
 bench NAME *ARGS: (setup "benchmark")
     #!/bin/sh
-    script={{ justfile_directory() }}/benchmarks/$1.py
+    script='{{ justfile_directory() }}'/benchmarks/$1.py
     if [ ! -f "$script" ]; then
         echo "just bench: there is no benchmark '$1'; choose one of:" $(cd benchmarks && ls *.py | sed 's/\.py$//') >&2
         exit 2
