@@ -5,6 +5,7 @@ from mixtura.forecasting.checkpoints.dense import (
     itransformer_rules,
     patchtst_rules,
 )
+from mixtura.forecasting.checkpoints.mohets import mohets_rules, network_rules
 from mixtura.forecasting.checkpoints.seg_moe import mixture_rules, seg_moe_rules
 from mixtura.forecasting.checkpoints.state_map import Rule, load_into, load_state, save_state
 
@@ -15,6 +16,8 @@ __all__ = [
     "load_into",
     "load_state",
     "mixture_rules",
+    "mohets_rules",
+    "network_rules",
     "patchtst_rules",
     "save_state",
     "seg_moe_rules",

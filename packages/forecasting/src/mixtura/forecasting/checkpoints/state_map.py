@@ -43,8 +43,17 @@ def stack(ours: str, theirs: Iterable[str]) -> Rule:
     return Rule(ours, tuple(theirs), torch.stack, lambda t: t.unbind(0))
 
 
-def stack_pairs(ours: str, firsts: Iterable[str], seconds: Iterable[str]) -> Rule:
-    """Pairs of tensors of several modules: each pair concatenated, then stacked."""
+def stack_pairs(
+    ours: str, firsts: Iterable[str], seconds: Iterable[str], first_rows: int | None = None
+) -> Rule:
+    """Pairs of tensors of several modules: each pair concatenated, then stacked.
+
+    Args:
+        ours: name in our state dict.
+        firsts: names of the first tensor of each pair.
+        seconds: names of the second.
+        first_rows: rows of a first tensor; half of both if not given.
+    """
     firsts, seconds = tuple(firsts), tuple(seconds)
     count = len(firsts)
 
@@ -52,7 +61,8 @@ def stack_pairs(ours: str, firsts: Iterable[str], seconds: Iterable[str]) -> Rul
         return torch.cat((torch.stack(tensors[:count]), torch.stack(tensors[count:])), 1)
 
     def save(tensor: Tensor) -> Sequence[Tensor]:
-        first, second = tensor.chunk(2, 1)
+        rows = tensor.shape[1] // 2 if first_rows is None else first_rows
+        first, second = tensor[:, :rows], tensor[:, rows:]
         return (*first.unbind(0), *second.unbind(0))
 
     return Rule(ours, firsts + seconds, load, save)

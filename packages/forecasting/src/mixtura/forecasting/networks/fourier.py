@@ -1,0 +1,137 @@
+"""Fourier analysis layers: part of the output is periodic in the input.
+
+Reference: Dong et al., FAN: Fourier analysis networks, 2024 (arXiv 2410.02675).
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core import StackedExperts, configurable
+from mixtura.core.errors import InputError
+
+
+def fourier(projected: Float[Tensor, "*batch rows"], waves: int) -> Float[Tensor, "*batch out"]:
+    """`cos(p), sin(p), gelu(r)` of a projection whose first `waves` rows are p and the others r."""
+    wave, rest = projected[..., :waves], projected[..., waves:]
+    return torch.cat((wave.cos(), wave.sin(), F.gelu(rest)), -1)
+
+
+def check_width(width: int) -> int:
+    """A quarter of an output width: the number of waves.
+
+    Raises:
+        InputError: when it does not divide.
+    """
+    if width % 4:
+        raise InputError(f"a Fourier layer's output width must be divisible by 4, got {width}")
+    return width // 4
+
+
+class FourierLayer(nn.Module):
+    """A quarter cosines, a quarter sines of the same frequencies, half an ordinary layer.
+
+    With a gate g, one learnt number, the periodic half is weighted by g and the other by 1 - g, and
+    the other's activation is SiLU instead of GELU.
+    """
+
+    def __init__(
+        self, in_dim: int, out_dim: int, *, gate: bool = False, bias: bool = False
+    ) -> None:
+        super().__init__()
+        waves = check_width(out_dim)
+        self.wave = nn.Linear(in_dim, waves, bias=bias)
+        self.rest = nn.Linear(in_dim, out_dim - 2 * waves, bias=bias)
+        self.gate = nn.Parameter(torch.zeros(1)) if gate else None
+        for linear in (self.wave, self.rest):
+            nn.init.normal_(linear.weight)  # large on purpose: the weights are the frequencies
+            if linear.bias is not None:
+                nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
+        """The concatenated parts."""
+        wave, rest = self.wave(x), self.rest(x)
+        if self.gate is None:
+            return torch.cat((wave.cos(), wave.sin(), F.gelu(rest)), -1)
+        g = torch.sigmoid(self.gate)
+        return torch.cat((g * wave.cos(), g * wave.sin(), (1 - g) * F.silu(rest)), -1)
+
+
+class FourierFeedForward(nn.Module):
+    """Two Fourier layers; with `glu` the first is multiplied by the sigmoid of a third.
+
+    There is no linear output layer: half of the output lies between -1 and 1.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden_dim: int,
+        *,
+        glu: bool = False,
+        gate: bool = False,
+        dropout: float = 0.0,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.up = FourierLayer(dim, hidden_dim, gate=gate, bias=bias)
+        self.gate = FourierLayer(dim, hidden_dim, gate=gate, bias=bias) if glu else None
+        self.down = FourierLayer(hidden_dim, dim, gate=gate, bias=bias)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Acts on every token alone."""
+        hidden = self.up(x)
+        if self.gate is not None:
+            hidden = hidden * torch.sigmoid(self.gate(x))
+        return self.down(F.dropout(hidden, self.dropout, self.training))
+
+
+@configurable
+class FourierExperts(StackedExperts):
+    """`FourierFeedForward` experts with stacked weights, of each layer the waves' rows first.
+
+    Args:
+        num_experts: E.
+        dim: width of a row.
+        hidden_dim: width inside an expert.
+        glu: whether there is a third Fourier layer as a gate.
+        bias: whether the layers have offsets.
+        dropout: on the hidden activations, in training.
+    """
+
+    def __init__(
+        self,
+        num_experts: int,
+        dim: int,
+        hidden_dim: int,
+        *,
+        glu: bool = False,
+        bias: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_experts, self.dropout = num_experts, dropout
+        self.hidden_waves, self.out_waves = check_width(hidden_dim), check_width(dim)
+        hidden_rows, out_rows = hidden_dim - self.hidden_waves, dim - self.out_waves
+        self.up = nn.Parameter(torch.randn(num_experts, hidden_rows, dim))
+        self.gate = nn.Parameter(torch.randn(num_experts, hidden_rows, dim)) if glu else None
+        self.down = nn.Parameter(torch.randn(num_experts, out_rows, hidden_dim))
+        self.up_bias = nn.Parameter(torch.zeros(num_experts, hidden_rows)) if bias else None
+        self.gate_bias = (
+            nn.Parameter(torch.zeros(num_experts, hidden_rows)) if bias and glu else None
+        )
+        self.down_bias = nn.Parameter(torch.zeros(num_experts, out_rows)) if bias else None
+
+    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout) -> Tensor:
+        """The two or three layers."""
+        projected = layout.linear(rows, weights["up"], weights.get("up_bias"))
+        hidden = fourier(projected, self.hidden_waves)
+        if weights.get("gate") is not None:
+            gate = layout.linear(rows, weights["gate"], weights.get("gate_bias"))
+            hidden = hidden * torch.sigmoid(fourier(gate, self.hidden_waves))
+        hidden = F.dropout(hidden, self.dropout, self.training)
+        return fourier(layout.linear(hidden, weights["down"], weights.get("down_bias")), self.out_waves)
