@@ -8,8 +8,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from mixtura.training import AdamW, Checkpoint, Trainer, WarmupCosine
 
+from mixtura.training import AdamW, Checkpoint, Trainer, WarmupCosine
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyData, ToyNetwork
 
 

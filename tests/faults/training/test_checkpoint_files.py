@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+
 from mixtura.core.errors import InputError
 from mixtura.training import CheckpointError, VerifiedCheckpointIO, read_checkpoint
 from mixtura.training.checkpoint import sidecar, write_whole
-
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyModule
 from tests.faults.training.runner import fit
 
@@ -112,7 +112,14 @@ def test_a_hostile_tree_is_not_run(good: Path, tmp_path: Path) -> None:
 
 def test_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / "foreign.ckpt"
-    for content in (b"", b"hello", b"\x89PNG\r\n", b"PK\x03\x04rest", b"\x80\x04K\x01.", os.urandom(999)):
+    for content in (
+        b"",
+        b"hello",
+        b"\x89PNG\r\n",
+        b"PK\x03\x04rest",
+        b"\x80\x04K\x01.",
+        os.urandom(999),
+    ):
         path.write_bytes(content)
         refused(path)
     torch.save([1, 2], path)

@@ -2,6 +2,9 @@
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
 from mixtura.core import (
     LinearScore,
     LoadBalance,
@@ -14,8 +17,6 @@ from mixtura.core import (
 from mixtura.core.errors import InputError
 from mixtura.training import MoEModule
 from mixtura.training.optimisation import Optimizer, Schedule
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 
 @configurable

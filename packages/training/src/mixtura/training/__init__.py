@@ -26,6 +26,9 @@ _ROOMS = {
         "WarmupCosine",
         "parameter_groups",
     ),
+    "sharing.card": ("Card",),
+    "sharing.folder": ("SharingError",),
+    "sharing.mixin": ("Shared", "load_pretrained", "save_pretrained"),
     "trainer": ("Trainer",),
 }
 _PUBLIC = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}

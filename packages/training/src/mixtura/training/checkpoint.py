@@ -5,7 +5,7 @@ import hashlib
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,11 +56,16 @@ def sidecar(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
-def write_whole(path: Path, write: Any) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any], *, beside: bool = True) -> None:
     """Write a file so that, whenever the power fails, `path` is the old file or the new one, whole.
 
     `write(temporary_path)` produces the new content in the same folder. It is flushed to the disk
     and renamed over `path`. Meanwhile the SHA-256 beside it names the old and the new content.
+
+    Args:
+        path: The file.
+        write: Writes the content to the path that it is given.
+        beside: Keep the SHA-256 in a file beside it.
 
     Raises:
         OSError: when the folder cannot be written or is full; `path` is then as it was.
@@ -68,23 +73,29 @@ def write_whole(path: Path, write: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
-    beside = sidecar(path)
     try:
         write(temporary)
         _flush(temporary)
-        new = digest(temporary)
-        old = beside.read_text().split() if path.exists() and beside.exists() else []
-        if path.exists():
-            _replace(beside, "".join(f"{each}\n" for each in [new, *old]))
-        else:
-            _replace(beside, f"{new}\n")
+        if beside:
+            hashes = sidecar(path)
+            new = digest(temporary)
+            old = hashes.read_text().split() if path.exists() and hashes.exists() else []
+            _replace(hashes, "".join(f"{each}\n" for each in [new, *old]))
+        temporary.chmod(_mode())
         temporary.replace(path)
         _flush(path.parent)
-        if old:
-            _replace(beside, f"{new}\n")
+        if beside and old:
+            _replace(hashes, f"{new}\n")
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _mode() -> int:
+    """The permissions that a new file has here; some writers make theirs private."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _sweep(path: Path) -> None:

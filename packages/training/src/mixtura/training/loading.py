@@ -14,7 +14,9 @@ MULTIPLIER = 1_000_003
 
 def resumable(loader: Any, num_replicas: int = 1, rank: int = 0) -> Any:
     """`loader` as a `ResumableLoader`; what has no order of its own (streams, lists) is returned as it is."""
-    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+    if not isinstance(loader, DataLoader) or hasattr(loader, "state_dict"):
+        return loader
+    if isinstance(loader.dataset, IterableDataset):
         return loader
     return ResumableLoader(loader, num_replicas, rank)
 

@@ -2,7 +2,7 @@
 
 import random
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +11,20 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from mixtura.core import ConfigError, LayerStatistics, Record, moe_layers, record_routing, to_config
+from mixtura.core import (
+    ConfigError,
+    Controller,
+    LayerStatistics,
+    Record,
+    moe_layers,
+    record_routing,
+    routers,
+    to_config,
+)
 from mixtura.core.errors import InputError
 from mixtura.training.checkpoint import CONFIG_KEY, SCHEMA, build, load_state, read_checkpoint
 from mixtura.training.optimisation import AdamW, Optimizer, Schedule, WarmupCosine
+from mixtura.training.sharing.card import Card
 
 __all__ = ["MoEModule", "NonFiniteError"]
 
@@ -41,6 +51,7 @@ class MoEModule(pl.LightningModule):
         schedule: Learning-rate factor over the steps.
         nonfinite: What to do with a batch whose loss or gradients are NaN or infinite: `raise`
             names the batch; `skip` leaves it out and counts it as `skipped_batches`.
+        controllers: Change the routers after each optimiser step, from what the experts got to do.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class MoEModule(pl.LightningModule):
         optimizer: Optimizer | None = None,
         schedule: Schedule | None = None,
         nonfinite: Literal["raise", "skip"] = "raise",
+        controllers: Sequence[Controller] = (),
     ) -> None:
         super().__init__()
         if nonfinite not in ("raise", "skip"):
@@ -57,6 +69,7 @@ class MoEModule(pl.LightningModule):
         self.optimizer = AdamW() if optimizer is None else optimizer
         self.schedule = WarmupCosine() if schedule is None else schedule
         self.nonfinite = nonfinite
+        self.controllers = nn.ModuleList(controllers)
         self.skipped = 0
         self.last_statistics: dict[str, LayerStatistics] = {}
         self._statistics: dict[str, LayerStatistics] = {}
@@ -81,6 +94,19 @@ class MoEModule(pl.LightningModule):
         while isinstance(leaf, Mapping | list | tuple):
             leaf = next(iter(leaf.values() if isinstance(leaf, Mapping) else leaf))
         return int(leaf.shape[0]) if isinstance(leaf, Tensor) and leaf.ndim else 1
+
+    def shared(self, data: Any) -> nn.Module:
+        """What `export` writes: the network, or the object that users call, built around it.
+
+        Args:
+            data: The data module of the training run, where the checkpoint knows it.
+        """
+        return self.network
+
+    def card(self, data: Any) -> Card:
+        """What the model card says besides what is measured: task, data, licence, citation."""
+        name = getattr(data, "name", None)
+        return Card(data=name if isinstance(name, str) else None)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The network's forward pass."""
@@ -164,9 +190,14 @@ class MoEModule(pl.LightningModule):
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
-        """Step, then hand over the routing statistics of all the batches that went into the step."""
+        """Step, then let the controllers see the statistics of all batches that went into the step."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.last_statistics, self._statistics = self._statistics, {}
+        statistics, self._statistics = self._statistics, {}
+        if self.controllers and statistics:
+            over_ranks = {name: one.across_ranks() for name, one in statistics.items()}
+            for controller in self.controllers:
+                controller.step(routers(self.network), over_ranks)
+        self.last_statistics = statistics
 
     def _agree(self, flag: bool) -> bool:
         """Whether `flag` holds on every rank."""

@@ -41,7 +41,7 @@ SHARED = (
     Verb(
         name="export",
         summary="write a trained model as a folder to share: safetensors, config.json, model card",
-        function="mixtura.training.sharing:export",
+        function="mixtura.training.sharing.export:export",
     ),
     Verb(
         name="inspect",

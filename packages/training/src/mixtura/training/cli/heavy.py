@@ -76,7 +76,7 @@ def _call(app: App, args: list[str]) -> Any:
     verb = app.functions()[args[0]]
     module, _, name = verb.function.partition(":")
     function = getattr(import_module(module), name)
-    parser = function_parser(function, f"{app.program} {verb.name}")
+    parser = function_parser(function, f"{app.program} {verb.name}", bool(verb.names))
     options = parser.instantiate_classes(parser.parse_args(args[1:])).as_dict()
     if "app" in getattr(function, "__annotations__", {}):
         options["app"] = app

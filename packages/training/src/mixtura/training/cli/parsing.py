@@ -39,12 +39,14 @@ class FunctionParser(Raising, ArgumentParser):
     """The parser of a function verb."""
 
 
-def function_parser(function: Callable[..., Any], program: str) -> ArgumentParser:
+def function_parser(
+    function: Callable[..., Any], program: str, positional: bool = False
+) -> ArgumentParser:
     """A parser whose options are the arguments of `function`, and whose help is its docstring."""
     summary = (function.__doc__ or "").strip().split("\n\n")[0]
     parser = FunctionParser(prog=program, description=summary, allow_abbrev=False)
     parser.add_function_arguments(
-        function, as_positional=True, skip={"app"}, sub_configs=True, fail_untyped=True
+        function, as_positional=positional, skip={"app"}, sub_configs=True, fail_untyped=True
     )
     return parser
 

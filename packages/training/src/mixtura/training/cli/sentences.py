@@ -199,7 +199,9 @@ def _leaf(message: str, args: list[str]) -> str:
             text = match[2]
         if text and not NOISE.match(text):
             leaf = text.removeprefix("- ").replace("<class '", "").replace("'>", "")
-            leaf = leaf.replace("Expected a int", "expected an int").replace("Expected a", "expected a")
+            leaf = leaf.replace("Expected a int", "expected an int").replace(
+                "Expected a", "expected a"
+            )
             if leaf not in leaves:
                 leaves.append(leaf)
     given = re.findall(r"Given value: (.*)$", message, re.MULTILINE)
