@@ -91,7 +91,7 @@ class MoELayer(nn.Module):
 
     def compute(
         self, x: Float[Tensor, "*batch dim"], routing: Routing
-    ) -> Float[Tensor, "*batch out"]:
+    ) -> Float[Tensor, "*places out"]:
         """Carry out a routing on an input; the routing may come from anywhere."""
         return self._compute(self.units.group(x), x, routing)
 
@@ -103,7 +103,7 @@ class MoELayer(nn.Module):
         forced: Int[Tensor, "units"] | None = None,
         mask: Bool[Tensor, "*batch"] | None = None,
         **context: Any,
-    ) -> Float[Tensor, "*batch out"]:
+    ) -> Float[Tensor, "*places out"]:
         """Route and compute."""
         units = self.units.group(x)
         routing = self._route(units, x.shape, route_on, forced, mask, context)
