@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixtura.datasets.downloading import download
     from mixtura.datasets.errors import (
         AlteredFile,
         DownloadFailed,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from mixtura.datasets.verification import check_file, data_path, read_data
 
 HOMES = {
+    "downloading": ("download",),
     "errors": (
         "AlteredFile",
         "DownloadFailed",

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from mixtura.datasets.errors import MissingFile
 from mixtura.datasets.records import DataFile, Dataset, Form
-from platformdirs import user_cache_path
 
 __all__ = ["cache_folder", "embedded_folder", "found_files", "locate", "search_places"]
 
@@ -65,7 +66,12 @@ def locate(dataset: Dataset, file: DataFile) -> tuple[Form, Path]:
     """
     for form, path in found_files(dataset, file):
         return form, path
-    raise MissingFile(
+    raise missing_file(dataset, file)
+
+
+def missing_file(dataset: Dataset, file: DataFile) -> MissingFile:
+    """The error that names the file, the places and what to do."""
+    return MissingFile(
         f"{dataset.name} needs {file.forms[0].name}, which lies in none of "
         f"{', '.join(str(place) for place in search_places())}; {remedy(dataset)}"
     )
