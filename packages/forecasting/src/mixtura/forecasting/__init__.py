@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PatchTST,
         SeasonalNaive,
         SegMoE,
+        TimeMoE,
     )
 
 HOMES = {
@@ -43,6 +44,7 @@ HOMES = {
         "PatchTST",
         "SeasonalNaive",
         "SegMoE",
+        "TimeMoE",
     ),
 }
 HOME_OF = {name: home for home, names in HOMES.items() for name in names}

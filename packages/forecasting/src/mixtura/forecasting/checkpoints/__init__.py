@@ -8,6 +8,12 @@ from mixtura.forecasting.checkpoints.dense import (
 from mixtura.forecasting.checkpoints.mohets import mohets_rules, network_rules
 from mixtura.forecasting.checkpoints.seg_moe import mixture_rules, seg_moe_rules
 from mixtura.forecasting.checkpoints.state_map import Rule, load_into, load_state, save_state
+from mixtura.forecasting.checkpoints.time_moe import (
+    load_time_moe,
+    save_time_moe,
+    time_moe_arguments,
+    time_moe_rules,
+)
 
 __all__ = [
     "Rule",
@@ -15,10 +21,14 @@ __all__ = [
     "itransformer_rules",
     "load_into",
     "load_state",
+    "load_time_moe",
     "mixture_rules",
     "mohets_rules",
     "network_rules",
     "patchtst_rules",
     "save_state",
+    "save_time_moe",
     "seg_moe_rules",
+    "time_moe_arguments",
+    "time_moe_rules",
 ]

@@ -9,6 +9,7 @@ from mixtura.forecasting.networks.nlinear import NLinear
 from mixtura.forecasting.networks.patchtst import PatchTST
 from mixtura.forecasting.networks.seg_moe import SegMoE
 from mixtura.forecasting.networks.segment_mixture import segment_mixture
+from mixtura.forecasting.networks.time_moe import TimeMoE
 
 __all__ = [
     "DLinear",
@@ -21,5 +22,6 @@ __all__ = [
     "PatchTST",
     "SeasonalNaive",
     "SegMoE",
+    "TimeMoE",
     "segment_mixture",
 ]

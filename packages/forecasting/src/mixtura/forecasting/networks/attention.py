@@ -88,6 +88,44 @@ class GroupedQueryAttention(nn.Module):
             cache: keys and values of earlier tokens, extended in place.
             layer: number of this layer in `cache`.
         """
+        queries, keys, values, gate = self._project(x, context, positions)
+        if cache is not None:
+            keys, values = cache.extend(layer, keys, values)
+        mixed = F.scaled_dot_product_attention(
+            queries,
+            _repeat_heads(keys, self.num_heads),
+            _repeat_heads(values, self.num_heads),
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=self.causal and mask is None,
+        )
+        mixed = mixed.transpose(1, 2)
+        if gate is not None:
+            mixed = mixed * torch.sigmoid(gate)
+        return self.o_proj(mixed.flatten(-2))
+
+    def probabilities(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        *,
+        positions: Int[Tensor, "*batch tokens"] | None = None,
+    ) -> Float[Tensor, "batch heads tokens tokens"]:
+        """How much each token attends to each, to look at; `forward` never holds this matrix."""
+        queries, keys, _, _ = self._project(x, None, positions)
+        keys = _repeat_heads(keys, self.num_heads)
+        logits = (queries @ keys.transpose(-2, -1)).float() / self.head_dim**0.5
+        if self.causal:
+            ahead = torch.ones(logits.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+            logits = logits.masked_fill(ahead, float("-inf"))
+        return logits.softmax(-1)
+
+    def _project(
+        self,
+        x: Float[Tensor, "batch tokens dim"],
+        context: Float[Tensor, "batch keys dim"] | None,
+        positions: Int[Tensor, "*batch tokens"] | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Rotated queries and keys, values, and the logits of the head gates."""
         queries, gate = self._queries(x)
         source = x if context is None else context
         keys = self.k_proj(source).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
@@ -103,20 +141,7 @@ class GroupedQueryAttention(nn.Module):
         if self.qk_norm:
             queries = F.rms_norm(queries, (self.head_dim,))
             keys = F.rms_norm(keys, (self.head_dim,))
-        if cache is not None:
-            keys, values = cache.extend(layer, keys, values)
-        mixed = F.scaled_dot_product_attention(
-            queries,
-            _repeat_heads(keys, self.num_heads),
-            _repeat_heads(values, self.num_heads),
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=self.causal and mask is None,
-        )
-        mixed = mixed.transpose(1, 2)
-        if gate is not None:
-            mixed = mixed * torch.sigmoid(gate)
-        return self.o_proj(mixed.flatten(-2))
+        return queries, keys, values, gate
 
     def _queries(
         self, x: Float[Tensor, "batch tokens dim"]

@@ -134,4 +134,6 @@ class FourierExperts(StackedExperts):
             gate = layout.linear(rows, weights["gate"], weights.get("gate_bias"))
             hidden = hidden * torch.sigmoid(fourier(gate, self.hidden_waves))
         hidden = F.dropout(hidden, self.dropout, self.training)
-        return fourier(layout.linear(hidden, weights["down"], weights.get("down_bias")), self.out_waves)
+        return fourier(
+            layout.linear(hidden, weights["down"], weights.get("down_bias")), self.out_waves
+        )

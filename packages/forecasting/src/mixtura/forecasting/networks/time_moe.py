@@ -1,0 +1,258 @@
+"""Time-MoE: a decoder on single points, with heads for several horizons."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mixtura.core import (
+    GLUExperts,
+    LinearScore,
+    LoadBalance,
+    MoELayer,
+    Router,
+    SharedExpert,
+    TopK,
+    configurable,
+)
+from mixtura.core.errors import InputError
+from mixtura.forecasting.networks.attention import GroupedQueryAttention
+from mixtura.forecasting.networks.base import ForecastNetwork
+from mixtura.forecasting.networks.feed_forward import GatedFeedForward
+from mixtura.forecasting.networks.instance_norm import WindowStatistics
+from mixtura.forecasting.networks.key_value_cache import KeyValueCache
+from mixtura.forecasting.networks.norms import RMSNorm
+from mixtura.forecasting.networks.rotary import HalfSplitRotary
+from mixtura.forecasting.networks.schedule import head_schedule
+
+
+class PointEmbedding(nn.Module):
+    """`silu(W_g x) * (W_e x)` of each point."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(1, dim, bias=False)
+        self.gate = nn.Linear(1, dim, bias=False)
+
+    def forward(self, x: Float[Tensor, "series time"]) -> Float[Tensor, "series time dim"]:
+        """One token per point."""
+        points = x.unsqueeze(-1)
+        return F.silu(self.gate(points)) * self.embed(points)
+
+
+class DecoderBlock(nn.Module):
+    """Pre-norm causal attention, then a mixture of experts or one dense network."""
+
+    def __init__(self, dim: int, attention: GroupedQueryAttention, mixture: nn.Module, eps: float):
+        super().__init__()
+        self.attention_norm = RMSNorm(dim, eps)
+        self.attention = attention
+        self.mixture_norm = RMSNorm(dim, eps)
+        self.mixture = mixture
+
+    def forward(
+        self,
+        x: Float[Tensor, "series time dim"],
+        visible: Bool[Tensor, "series 1 time keys"] | None,
+        positions: Int[Tensor, "*series time"] | None,
+        real: Bool[Tensor, "series time"] | None,
+        cache: KeyValueCache | None,
+        layer: int,
+    ) -> Float[Tensor, "series time dim"]:
+        """`real` marks tokens that are no padding: the others are not routed."""
+        x = x + self.attention(
+            self.attention_norm(x), mask=visible, positions=positions, cache=cache, layer=layer
+        )
+        h = self.mixture_norm(x)
+        if real is not None and isinstance(self.mixture, MoELayer):
+            return x + self.mixture(h, mask=real)
+        return x + self.mixture(h)
+
+
+@configurable
+class TimeMoE(ForecastNetwork):
+    """Univariate, decoder-only; every variate is a series of its own.
+
+    The defaults are those of the released 50M model; its weights load through
+    `mixtura.forecasting.checkpoints`.
+
+    Reference: Shi et al., Time-MoE, ICLR 2025 (arXiv 2409.16040).
+
+    Args:
+        dim: width of a token.
+        hidden_dim: width inside the shared expert; a routed one has a k-th of it.
+        num_layers: decoder blocks.
+        num_heads: query heads.
+        num_kv_heads: key and value heads, `num_heads` if not given.
+        num_experts: routed experts per block.
+        top_k: experts per token; their weights are not made to sum to 1.
+        dense: one feed-forward network per block instead of experts.
+        horizons: points that each head predicts; the smallest must be 1.
+        context_length: points that the model was trained to look at, forecast included.
+        eps: of the normalisations.
+        rope_theta: base of the rotary positions.
+        attention_dropout: of attention probabilities, in training.
+        init_std: standard deviation of all initial linear weights.
+        balance: load-balance loss; weight 0.02 in the form of the released code if not given.
+        context_norm: whether forecasts normalise each window by its own mean and scale ("window"),
+            or take the data as they are scaled ("none", the published evaluation).
+        overshoot: let the last step of a forecast use a larger head and cut it off.
+    """
+
+    def __init__(
+        self,
+        dim: int = 384,
+        hidden_dim: int = 1536,
+        num_layers: int = 12,
+        num_heads: int = 12,
+        num_kv_heads: int | None = None,
+        num_experts: int = 8,
+        top_k: int = 2,
+        dense: bool = False,
+        horizons: list[int] | None = None,
+        context_length: int = 4096,
+        eps: float = 1e-6,
+        rope_theta: float = 10000.0,
+        attention_dropout: float = 0.0,
+        init_std: float = 0.02,
+        balance: LoadBalance | None = None,
+        context_norm: str = "none",
+        overshoot: bool = False,
+    ) -> None:
+        super().__init__()
+        if context_norm not in ("none", "window"):
+            raise InputError(f"context_norm must be 'none' or 'window', got {context_norm!r}")
+        if not dense and not 1 <= top_k <= num_experts:
+            raise InputError(
+                f"top_k must be between 1 and num_experts ({num_experts}), got {top_k}; "
+                "lower top_k or add experts"
+            )
+        self.horizons = sorted([1, 8, 32, 64] if horizons is None else horizons)
+        if not self.horizons or self.horizons[0] != 1:
+            raise InputError(f"the smallest of horizons must be 1, got {self.horizons}")
+        self.context_length, self.target_length = context_length, 1
+        self.context_norm, self.overshoot = context_norm, overshoot
+        if balance is None:
+            balance = LoadBalance(0.02, normalization="k", scope="model")
+        self.embedding = PointEmbedding(dim)
+        self.blocks = nn.ModuleList()
+        for _ in range(num_layers):
+            attention = GroupedQueryAttention(
+                dim,
+                num_heads,
+                num_kv_heads,
+                rotary=HalfSplitRotary(dim // num_heads, rope_theta),
+                dropout=attention_dropout,
+                causal=True,
+            )
+            mixture: nn.Module = GatedFeedForward(dim, hidden_dim)
+            if not dense:
+                mixture = MoELayer(
+                    Router(LinearScore(dim, num_experts), TopK(top_k, renormalize="never")),
+                    GLUExperts(num_experts, dim, hidden_dim // top_k),
+                    shared=SharedExpert(mixture, gate_dim=dim, view="row"),
+                    losses=(balance,),
+                )
+            self.blocks.append(DecoderBlock(dim, attention, mixture, eps))
+        self.norm = RMSNorm(dim, eps)
+        self.heads = nn.ModuleList(nn.Linear(dim, h, bias=False) for h in self.horizons)
+        for parameter in self.parameters():
+            if parameter.ndim >= 2:
+                nn.init.normal_(parameter, std=init_std)
+
+    def hidden(
+        self,
+        x: Float[Tensor, "series time"],
+        *,
+        mask: Bool[Tensor, "series all"] | None = None,
+        positions: Int[Tensor, "*series time"] | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Float[Tensor, "series time dim"]:
+        """What the heads look at.
+
+        Args:
+            x: scaled values.
+            mask: points that are real, those in the cache included; padding is on the left.
+            positions: of the points, 0, 1, ... if not given.
+            cache: keys and values of earlier points, extended in place.
+        """
+        before = 0 if cache is None else cache.length
+        tokens, visible, real = self.embedding(x), None, None
+        if positions is None:
+            positions = torch.arange(before, before + x.shape[1], device=x.device)
+        if mask is not None or before:
+            visible = causal_mask(before, x.shape[1], mask, x.device).expand(len(x), 1, -1, -1)
+        if mask is not None:
+            real = mask[:, before:]
+        for layer, block in enumerate(self.blocks):
+            tokens = block(tokens, visible, positions, real, cache, layer)
+        if cache is not None:
+            cache.advance(x.shape[1])
+        return self.norm(tokens)
+
+    def forward(
+        self, x: Float[Tensor, "series time"], mask: Bool[Tensor, "series time"] | None = None
+    ) -> dict[int, Float[Tensor, "series time horizon"]]:
+        """Each head's prediction of the points after every point, by its horizon."""
+        hidden = self.hidden(x, mask=mask)
+        return {h: head(hidden) for h, head in zip(self.horizons, self.heads, strict=True)}
+
+    @torch.no_grad()
+    def generate(
+        self,
+        x: Float[Tensor, "series time"],
+        horizon: int,
+        *,
+        mask: Bool[Tensor, "series time"] | None = None,
+        use_cache: bool = True,
+        overshoot: bool = False,
+    ) -> Float[Tensor, "series horizon"]:
+        """The points after the series, the largest fitting head first.
+
+        Args:
+            x: scaled values; not changed.
+            horizon: number of points.
+            mask: points that are real; padding is on the left.
+            use_cache: keep keys and values instead of computing them anew in each step.
+            overshoot: let the last step use a larger head and cut it off.
+        """
+        schedule = head_schedule(horizon, self.horizons, overshoot=overshoot)
+        total = x.shape[1] + sum(schedule)
+        cache = KeyValueCache(len(self.blocks), total) if use_cache else None
+        known, series, new = mask, x, x
+        for step in schedule:
+            window = new if use_cache else series
+            positions = None
+            if known is not None:
+                positions = (known.long().cumsum(-1) - 1).masked_fill(~known, 1)
+                positions = positions[:, -window.shape[1] :]
+            hidden = self.hidden(window, mask=known, positions=positions, cache=cache)
+            new = self.heads[self.horizons.index(step)](hidden[:, -1])
+            series = torch.cat((series, new), 1)
+            if known is not None:
+                known = torch.cat((known, known.new_ones(len(new), step)), 1)
+        return series[:, x.shape[1] : x.shape[1] + horizon]
+
+    def _forecast(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        horizon: int,
+        marks: Float[Tensor, "batch features all"] | None,
+    ) -> Float[Tensor, "batch variates horizon"]:
+        window = past[..., -self.context_length :]
+        statistics = WindowStatistics.of(window) if self.context_norm == "window" else None
+        series = window if statistics is None else statistics.normalise(window)
+        y = self.generate(series.flatten(0, 1), horizon, overshoot=self.overshoot)
+        y = y.unflatten(0, past.shape[:2])
+        return y if statistics is None else statistics.restore(y)
+
+
+def causal_mask(
+    before: int, new: int, mask: Bool[Tensor, "series all"] | None, device: torch.device
+) -> Bool[Tensor, "*series one new all"]:
+    """Which keys each new token sees: itself, and earlier ones that are real."""
+    keys = torch.arange(before + new, device=device)
+    own = keys[before:, None]
+    if mask is None:
+        return (keys <= own)[None, None]
+    return ((keys <= own) & mask[:, None, None, :]) | (keys == own)
