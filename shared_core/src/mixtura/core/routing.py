@@ -5,12 +5,13 @@ d width of a row.
 """
 
 from copy import copy
-from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from mixtura.core.lazy import lazy
 
 __all__ = ["Routing", "combine"]
 
@@ -130,42 +131,42 @@ class Routing:
         """Whether an expert's input rows are units as they are."""
         return self.input_weight is None
 
-    @cached_property
+    @lazy
     def order(self) -> Int[Tensor, "assignments"]:
         """Position in the experts' order -> assignment; stable, invalid ones last."""
         return torch.argsort(self.expert, stable=True)
 
-    @cached_property
+    @lazy
     def inverse(self) -> Int[Tensor, "assignments"]:
         """Assignment -> position in the experts' order."""
         positions = torch.arange(len(self.order), device=self.order.device)
         return torch.empty_like(self.order).scatter_(0, self.order, positions)
 
-    @cached_property
+    @lazy
     def counts(self) -> Int[Tensor, "experts"]:
         """Valid assignments of each expert."""
         ones = torch.ones_like(self.expert)
         counts = torch.zeros(self.num_experts + 1, dtype=torch.int64, device=ones.device)
         return counts.scatter_add_(0, self.expert, ones)[: self.num_experts]
 
-    @cached_property
+    @lazy
     def offsets(self) -> Int[Tensor, "experts"]:
         """Where each expert's rows end in the experts' order (int32, cumulative counts)."""
         return self.counts.cumsum(0).to(torch.int32)
 
-    @cached_property
+    @lazy
     def sorted_unit(self) -> Int[Tensor, "assignments"]:
         """Unit of each assignment in the experts' order."""
         if self.choices is not None:
             return self.order // self.choices
         return self.unit.index_select(0, self.order)
 
-    @cached_property
+    @lazy
     def sorted_expert(self) -> Int[Tensor, "assignments"]:
         """Expert of each assignment in the experts' order."""
         return self.expert.index_select(0, self.order)
 
-    @cached_property
+    @lazy
     def sorted_weight(self) -> Float[Tensor, "assignments"]:
         """Weight of each assignment in the experts' order."""
         return self.weight.index_select(0, self.order)
@@ -201,7 +202,7 @@ class Routing:
         total = weighted.new_zeros(self.num_units, *rows.shape[1:])
         return total.index_add(0, self.sorted_unit[:count], weighted).to(rows.dtype)
 
-    @cached_property
+    @lazy
     def dense_weight(self) -> Float[Tensor, "units experts"]:
         """The combine weights as a matrix, zero where an expert was not chosen."""
         columns = self.num_experts + 1
@@ -209,7 +210,7 @@ class Routing:
         flat = flat.index_add(0, self.unit * columns + self.expert, self.weight)
         return flat.view(self.num_units, columns)[:, : self.num_experts]
 
-    @cached_property
+    @lazy
     def chosen(self) -> Bool[Tensor, "units experts"]:
         """The routing map: which unit goes to which expert."""
         columns = self.num_experts + 1

@@ -1,11 +1,11 @@
 """Soft routing: experts work on slots, which are mixtures of units."""
 
-from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mixtura.core.lazy import lazy
 from mixtura.core.routing import Routing
 
 __all__ = ["SlotRouting"]
@@ -56,12 +56,12 @@ class SlotRouting(Routing):
         """No: rows are mixed."""
         return False
 
-    @cached_property
+    @lazy
     def order(self) -> Int[Tensor, "assignments"]:
         """Slots are in the experts' order from the start."""
         return torch.arange(len(self.expert), device=self.expert.device)
 
-    @cached_property
+    @lazy
     def sorted_unit(self) -> Int[Tensor, "assignments"]:
         """A slot has no unit of its own; its number stands here."""
         return self.order
@@ -83,12 +83,12 @@ class SlotRouting(Routing):
         mixed = torch.einsum("btes,ebs...->bt...", self.mix.to(accumulate), outputs)
         return mixed.flatten(0, 1).to(rows.dtype)
 
-    @cached_property
+    @lazy
     def dense_weight(self) -> Float[Tensor, "units experts"]:
         """How much of each unit's output comes from each expert."""
         return self.mix.flatten(0, 1).sum(-1)
 
-    @cached_property
+    @lazy
     def chosen(self) -> Bool[Tensor, "units experts"]:
         """Every unit reaches every expert."""
         every = torch.ones_like(self.dense_weight, dtype=torch.bool)
