@@ -8,7 +8,7 @@ __all__ = ["lazy"]
 T = TypeVar("T")
 
 
-class lazy(Generic[T]):  # noqa: N801 - a decorator
+class lazy(Generic[T]):
     """`functools.cached_property` without the lock that it holds before Python 3.12.
 
     torch.compile cannot trace the lock.
