@@ -129,6 +129,14 @@ class DynamicsData:
         }
         return replace(self, **splits)
 
+    def first(self, count: int) -> "DynamicsData":
+        """Keep the first `count` environments of training and test."""
+        return replace(
+            self,
+            train=self.train.select(slice(0, count)),
+            test=None if self.test is None else self.test.select(slice(0, count)),
+        )
+
     def splits(self) -> dict[str, Environments | None]:
         """The four splits by name."""
         return {

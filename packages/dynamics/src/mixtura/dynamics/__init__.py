@@ -8,10 +8,13 @@ from typing import Any
 
 _ROOMS = {
     "adaptation": ("Adaptation", "Adapted"),
+    "data": ("EnvironmentsDataModule",),
     "dynamix": ("DynaMix", "InContextGate", "RecurrentExperts"),
+    "evaluation": ("evaluate",),
     "experts": ("CAVIA", "CoDA", "GEPS", "NCF", "OfficialGEPS", "ShPLRNN", "VectorFields"),
     "gate": ("ClosedFormGate", "ContextKMeans", "ContextScore", "HardTop", "KMeansPlusPlus"),
     "mixer": ("MixER",),
+    "module": ("DynamicsModule",),
     "reconstruction": ("Reconstruction",),
     "solvers": ("AdaptiveTsit5", "RK4", "Solution", "Status", "TorchDiffEq", "Tsit5"),
     "training": ("AdaBelief", "Objective", "PAM", "Recipe", "Stage", "WindowedTraining"),

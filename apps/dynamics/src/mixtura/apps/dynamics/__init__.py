@@ -1,1 +1,1 @@
-"""Placeholder docstring; the package says here what it offers."""
+"""The dynamics app: console script, configurations, benchmark recipes, results."""

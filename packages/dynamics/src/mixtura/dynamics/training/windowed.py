@@ -35,7 +35,7 @@ class Stage:
 
 @configurable
 class WindowedTraining(Recipe):
-    """Short windows first, whole trajectories last; one shared expert first, K experts after a split.
+    """Short windows first, whole trajectories last; one shared expert first, then K.
 
     A long trajectory that spans more than one period has a loss full of local minima; windows that
     begin at observed states have not (multiple shooting). And experts that compete from the start

@@ -1,0 +1,152 @@
+"""Training with Lightning: the recipe does the steps, this class the book-keeping."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mixtura.core import InputError, configurable
+from mixtura.dynamics.adaptation import Adaptation
+from mixtura.dynamics.evaluation import evaluate
+from mixtura.dynamics.metrics.errors import mape, mse, rel_l2, rel_sq_pointwise
+from mixtura.dynamics.reconstruction import Reconstruction
+from mixtura.dynamics.training import Recipe, WindowedTraining
+from mixtura.dynamics.trajectories import Trajectories
+from mixtura.training import MoEModule
+
+__all__ = ["DynamicsModule"]
+
+
+@configurable
+class DynamicsModule(MoEModule):
+    """A reconstruction trained by a recipe; one training step is one outer step of it.
+
+    The recipe optimises by itself (two optimisers, inner loops, updates of the gate between steps).
+    Its place in the run and its random generator are part of the checkpoint, so that a resumed run
+    goes on exactly.
+
+    Args:
+        network: The system.
+        recipe: How it is trained; windowed training with a shared start when not given.
+        adaptation: How it adapts to new environments in `test`.
+        standardise: Scale every state dimension to zero mean and unit variance.
+        num_threads: Threads of torch; small systems are fastest with one.
+    """
+
+    def __init__(
+        self,
+        network: Reconstruction,
+        recipe: Recipe | None = None,
+        adaptation: Adaptation | None = None,
+        standardise: bool = False,
+        num_threads: int = 1,
+    ) -> None:
+        super().__init__(network)
+        self.automatic_optimization = False
+        self.recipe = WindowedTraining() if recipe is None else recipe
+        self.adaptation = Adaptation() if adaptation is None else adaptation
+        self.standardise, self.num_threads = standardise, num_threads
+        self.outer_step = 0
+        self.generator = torch.Generator()
+        self._seeded = False
+
+    def setup(self, stage: str) -> None:
+        """Set threads; take the scale of the data before training."""
+        if self.num_threads:
+            torch.set_num_threads(self.num_threads)
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is not None:
+            self.check(Trajectories.of(datamodule.data.train))
+            if stage == "fit" and self.standardise and self.outer_step == 0:
+                self.network.standardise(datamodule.train)
+
+    def check(self, data: Trajectories) -> None:
+        """Refuse data of other sizes than the system's."""
+        known, dim = self.network.num_environments, self.network.mixer.experts.dim
+        if len(data) != known or data.x.shape[-1] != dim:
+            raise InputError(
+                f"the system is for {known} environments of {dim} dimensions, the data has "
+                f"{len(data)} of {data.x.shape[-1]}; set network.num_environments and the experts' "
+                "dim to those of the data"
+            )
+
+    def configure_optimizers(self) -> list[Optimizer]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The recipe's optimisers."""
+        return self.recipe.optimisers(self.network)
+
+    def training_step(self, batch: Trajectories, batch_idx: int) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One outer step."""
+        if not self._seeded:
+            self.generator.manual_seed(torch.initial_seed() % 2**63)
+            self._seeded = True
+        if self.outer_step >= self.recipe.outer_steps:
+            self.trainer.should_stop = True
+            return
+        found: Any = self.optimizers()
+        optimisers: Sequence[Any] = found if isinstance(found, list) else [found]
+        data = self.network.scaled(batch)
+        report = self.recipe.step(self.outer_step, self.network, data, optimisers, self.generator)
+        self.outer_step += 1
+        size = len(batch)
+        self.log("train/loss", report.loss, prog_bar=True, batch_size=size)
+        self.log("train/last_loss", report.inner_losses[-1], batch_size=size)
+        self.log("gate/updated", float(report.gate_updated), batch_size=size)
+        self.log("failures", float(len(report.failures)), batch_size=size)
+        for sentence in report.failures[:1]:
+            self.print(sentence)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Nothing: the recipe has looked at the gradients."""
+
+    def task_loss(self, batch: Trajectories) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean squared error, and the other errors, of the known environments."""
+        states = self.network(batch.x0, batch.t).states
+        error = mse(states, batch.x).mean()
+        return error, {
+            "mse": error,
+            "rel_l2": rel_l2(states, batch.x).mean(),
+            "rel_sq_pointwise": rel_sq_pointwise(states, batch.x).mean(),
+            "mape": mape(states, batch.x).mean(),
+        }
+
+    def test_step(self, batch: Trajectories, batch_idx: int) -> None:
+        """Log everything that `evaluate` says, in and out of domain."""
+        super().test_step(batch, batch_idx)
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            return
+        report = evaluate(self.network, datamodule.data, self.adaptation)
+        for part in ("out_of_domain", "families"):
+            for name, value in report.get(part, {}).items():
+                self.log(f"test/{part}/{name}", value, batch_size=len(batch))
+        for name in ("in_domain_leak_free_mse", "out_of_domain_leak_free_mse"):
+            if name in report:
+                self.log(f"test/{name}", report[name], batch_size=len(batch))
+
+    def predict_step(self, batch: Trajectories, batch_idx: int) -> dict[str, Tensor]:
+        """Reconstructed trajectories with their times and status."""
+        solution = self.network(batch.x0, batch.t)
+        return {"t": batch.t, "x": batch.x, "states": solution.states, "status": solution.status}
+
+    def batch_size(self, batch: Trajectories) -> int:
+        """Environments."""
+        return len(batch)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the place in the run and the recipe's generator."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["recipe"] = {
+            "outer_step": self.outer_step,
+            "generator": self.generator.get_state(),
+            "seeded": self._seeded,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore them."""
+        super().on_load_checkpoint(checkpoint)
+        state = checkpoint.get("recipe")
+        if state is not None:
+            self.outer_step, self._seeded = state["outer_step"], state["seeded"]
+            self.generator.set_state(state["generator"].cpu())
