@@ -1,33 +1,28 @@
 """Properties that are computed at most once."""
 
 from collections.abc import Callable
-from typing import Any, Generic, Self, TypeVar, overload
+from typing import Any
 
 __all__ = ["lazy"]
 
-T = TypeVar("T")
 
-
-class lazy(Generic[T]):
+class lazy:
     """`functools.cached_property` without the lock that it holds before Python 3.12.
 
     torch.compile cannot trace the lock.
+
+    Args:
+        compute: the method that computes the value.
     """
 
-    def __init__(self, compute: Callable[[Any], T]) -> None:
+    def __init__(self, compute: Callable[[Any], Any]) -> None:
         self.compute = compute
         self.__doc__ = compute.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> Self: ...
-
-    @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
-
-    def __get__(self, instance: object | None, owner: type) -> T | Self:
+    def __get__(self, instance: object | None, owner: type) -> Any:
         """The value, computed at the first use and an ordinary attribute from then on."""
         if instance is None:
             return self
