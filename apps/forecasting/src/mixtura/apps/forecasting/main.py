@@ -18,6 +18,11 @@ APP = App(
             summary="train Seg-MoE and DLinear on ETTh1, score all test windows, draw the pictures",
             function="mixtura.apps.forecasting.demo:demo",
         ),
+        Verb(
+            name="speed",
+            summary="time a training step beside a dense Transformer of equal active FLOPs",
+            function="mixtura.apps.forecasting.speed:speed",
+        ),
     ),
     distribution="mixtura-app-forecasting",
     examples=(
