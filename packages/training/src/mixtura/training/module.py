@@ -16,6 +16,7 @@ from mixtura.core import (
     Controller,
     LayerStatistics,
     Record,
+    Routing,
     moe_layers,
     record_routing,
     routers,
@@ -107,6 +108,25 @@ class MoEModule(pl.LightningModule):
         """What the model card says besides what is measured: task, data, licence, citation."""
         name = getattr(data, "name", None)
         return Card(data=name if isinstance(name, str) else None)
+
+    def aspects(
+        self, batch: Any, layer: str, routing: Routing
+    ) -> Mapping[str, Sequence[Any] | Tensor]:
+        """By what `inspect` sorts the units of a layer, besides their position: label, time, ...
+
+        Args:
+            batch: An evaluation batch.
+            layer: Name of the layer.
+            routing: Its routing of this batch.
+
+        Returns:
+            By aspect: one category for each of the routing's units, in order.
+        """
+        return {}
+
+    def captions(self, batch: Any) -> Sequence[str]:
+        """What `inspect` writes above the routing of each sample of a batch."""
+        return [f"sample {number}" for number in range(self.batch_size(batch))]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The network's forward pass."""

@@ -46,7 +46,7 @@ SHARED = (
     Verb(
         name="inspect",
         summary="write a page that shows what the experts do",
-        function="mixtura.training.inspection:inspect",
+        function="mixtura.training.inspection.verb:inspect",
     ),
 )
 

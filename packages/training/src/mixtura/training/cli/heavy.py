@@ -1,5 +1,6 @@
 """The heavy half: Lightning is imported here, and nowhere before."""
 
+import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -77,7 +78,13 @@ def _call(app: App, args: list[str]) -> Any:
     module, _, name = verb.function.partition(":")
     function = getattr(import_module(module), name)
     parser = function_parser(function, f"{app.program} {verb.name}", bool(verb.names))
-    options = parser.instantiate_classes(parser.parse_args(args[1:])).as_dict()
-    if "app" in getattr(function, "__annotations__", {}):
+    parameters = inspect.signature(function).parameters
+    switches = {f"--{each.name}" for each in parameters.values() if each.annotation is bool}
+    given = [
+        f"{arg}=true" if arg in switches and after.startswith("--") else arg
+        for arg, after in zip(args[1:], [*args[2:], "--"], strict=True)
+    ]
+    options = parser.instantiate_classes(parser.parse_args(given)).as_dict()
+    if "app" in parameters:
         options["app"] = app
     return function(**options)

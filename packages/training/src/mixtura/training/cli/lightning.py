@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import yaml
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -21,12 +22,12 @@ from mixtura.training.cli.parsing import Parser
 from mixtura.training.runs import claim
 from mixtura.training.trainer import Trainer
 
-__all__ = ["MixturaCLI", "run_lightning"]
+__all__ = ["MixturaCLI", "quiet", "run_lightning"]
 
 
 def run_lightning(app: App, args: list[str]) -> "MixturaCLI":
     """Parse and run one Lightning verb of an app."""
-    _quiet()
+    quiet()
     for module in app.registry:
         import_module(module)
     return MixturaCLI(app, args)
@@ -47,12 +48,14 @@ class MixturaCLI(LightningCLI):
     Args:
         app: The app.
         args: The verb and its options.
+        summary: Print the table at the end.
     """
 
-    def __init__(self, app: App, args: list[str]) -> None:
+    def __init__(self, app: App, args: list[str], *, summary: bool = True) -> None:
         self.app = app
         self.verb = args[0]
         self.args = args
+        self.summary = summary
         self.folder: Path | None = None
         super().__init__(
             model_class=locate(app.module),
@@ -143,12 +146,17 @@ class MixturaCLI(LightningCLI):
         kwargs["callbacks"] = [
             *callbacks,
             *self._progress(callbacks),
-            RunSummary(self.folder, self.app.program),
+            *([RunSummary(self.folder, self.app.program)] if self.summary else []),
         ]
         try:
             return super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:
             raise InputError(f"the trainer cannot be set up: {error}") from error
+
+    def config_dump_of_run(self) -> dict[str, Any]:
+        """The whole configuration of this run as a plain tree."""
+        self._dump_config()
+        return self.config_dump
 
     def _progress(self, callbacks: list[Callback]) -> list[Callback]:
         config = self.config_init[self.verb]["trainer"]
@@ -233,7 +241,7 @@ def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Leave out what advertises, and what warns of things that are as intended."""
 
     class NoTips(logging.Filter):

@@ -1,0 +1,169 @@
+"""The table of a benchmark as JSON, Markdown and a picture; what was not run stays blank."""
+
+import json
+import platform
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mixtura.training.benchmark.recipe import Recipe
+from mixtura.training.checkpoint import write_whole
+
+__all__ = ["environment", "rows", "write_table"]
+
+PACKAGES = ("mixtura-core", "torch", "pytorch-lightning", "numpy")
+
+
+def environment(command: str) -> dict[str, Any]:
+    """Hardware, versions, commit and command of this run."""
+    return {
+        "command": command,
+        "hardware": _hardware(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0].partition(":")[2].strip() if lines else name
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def _commit() -> str:
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", *args], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return f"{commit} with changes" if commit and git("status", "--porcelain") else commit
+    except OSError:
+        return ""
+
+
+def rows(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each model and setting; figures that were not measured are None."""
+    table = []
+    for setting in recipe.settings:
+        for entry in recipe.models:
+            runs = [r for r in results if (r["model"], r["setting"]) == (entry.name, setting.name)]
+            row: dict[str, Any] = {"setting": setting.name, "model": entry.name}
+            for name in recipe.figures:
+                values = [run["figures"][name] for run in runs if name in run["figures"]]
+                row[f"{name}"] = statistics.mean(values) if values else None
+                row[f"{name} sd"] = statistics.stdev(values) if len(values) > 1 else None
+                row[f"{name} paper"] = entry.paper.get(setting.name, {}).get(name)
+            row["seeds"] = len(runs) or None
+            for title, key in recipe.columns.items():
+                row[title] = _dotted(runs[0]["config"], key) if runs else None
+            for key in ("parameters", "active_parameters", "flops"):
+                row[key] = runs[0][key] if runs else None
+            row["minutes"] = sum(run["minutes"] for run in runs) if runs else None
+            table.append(row)
+    return table
+
+
+def _dotted(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(tree, Mapping) or part not in tree:
+            return None
+        tree = tree[part]
+    return tree
+
+
+def write_table(
+    folder: Path,
+    recipe: Recipe,
+    results: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    quick: bool,
+) -> list[dict[str, Any]]:
+    """Write `results.json`, `results.md` and `results.png`; give the rows."""
+    table = rows(recipe, results)
+    title = f"{recipe.title} (quick: not the published setting)" if quick else recipe.title
+    content = {"title": title, "quick": quick, **about, "rows": table, "runs": list(results)}
+    text = json.dumps(content, indent=1)
+    markdown = _markdown(title, table, about)
+    write_whole(folder / "results.json", lambda path: path.write_text(text), beside=False)
+    write_whole(folder / "results.md", lambda path: path.write_text(markdown), beside=False)
+    if any(row[recipe.figures[0]] is not None for row in table):
+        write_whole(
+            folder / "results.png", lambda path: _draw(path, title, recipe, table), beside=False
+        )
+    return table
+
+
+def _markdown(title: str, table: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+    columns = list(table[0])
+    lines = [
+        f"# {title}",
+        "",
+        "| " + " | ".join(column.replace("_", " ") for column in columns) + " |",
+        "|" + "---|" * len(columns),
+        *("| " + " | ".join(cell(row[column]) for column in columns) + " |" for row in table),
+        "",
+        f"Hardware: {about['hardware']}. Python {about['python']}, "
+        + ", ".join(f"{name} {number}" for name, number in about["versions"].items() if number)
+        + ".",
+        *([f"Commit: {about['commit']}."] if about["commit"] else []),
+        f"Command: `{about['command']}`",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def cell(value: Any) -> str:
+    """A value as text; nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _draw(path: Path, title: str, recipe: Recipe, table: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.figure import Figure
+
+    figure_name = recipe.figures[0]
+    figure = Figure(figsize=(1.2 + 1.6 * len(recipe.settings), 3.4), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    models = [entry.name for entry in recipe.models]
+    width = 0.8 / len(models)
+    for number, model in enumerate(models):
+        mine = [row for row in table if row["model"] == model]
+        places = [place + (number + 0.5) * width - 0.4 for place in range(len(mine))]
+        heights = [row[figure_name] or 0.0 for row in mine]
+        errors = [row[f"{figure_name} sd"] or 0.0 for row in mine]
+        axes.bar(places, heights, width * 0.92, yerr=errors, capsize=2, label=model)
+        published = [row[f"{figure_name} paper"] for row in mine]
+        for place, value in zip(places, published, strict=True):
+            if value is not None:
+                axes.plot(
+                    [place - width / 2, place + width / 2], [value] * 2, color="black", lw=1.5
+                )
+    if any(row[f"{figure_name} paper"] is not None for row in table):
+        axes.plot([], [], color="black", lw=1.5, label="paper")
+    axes.set_xticks(range(len(recipe.settings)), [setting.name for setting in recipe.settings])
+    axes.set_ylabel(figure_name)
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(path, format="png")
