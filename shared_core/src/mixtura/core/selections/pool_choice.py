@@ -102,7 +102,7 @@ class PoolChoice(PreciseBuffers, Selection):
             stay = replayed(signal)
         else:
             filled = best.valid[0].sum()
-            last = ranked[(filled - 1).clamp_min(0)]
+            last = ranked.index_select(0, (filled - 1).clamp_min(0)[None])[0]
             stay = replayed(signal) | (filled == 0)
         moved = self.decay * self.threshold + (1 - self.decay) * last.to(self.threshold.dtype)
         if stay is True:
