@@ -1,0 +1,50 @@
+"""Packaged configurations, built without the command line."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from mixtura.core import from_config
+from mixtura.core.errors import InputError
+from mixtura.dynamics.data import EnvironmentsDataModule
+from mixtura.dynamics.module import DynamicsModule
+from mixtura.training.cli import names
+
+__all__ = ["CONFIGS", "build", "load_module", "read"]
+
+CONFIGS = Path(str(files("mixtura.apps.dynamics").joinpath("configs")))
+
+
+def read(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The tree of a configuration, packaged or a path, with changes merged into it.
+
+    Raises:
+        InputError: when there is no such configuration.
+    """
+    try:
+        path = names.find(name, CONFIGS, "configuration", "mixtura-dynamics")
+    except names.Mistake as mistake:
+        raise InputError(mistake.wrong) from mistake
+    tree = OmegaConf.merge(OmegaConf.load(path), OmegaConf.create(dict(changes or {})))
+    return OmegaConf.to_container(tree, resolve=True)  # pyright: ignore[reportReturnType]
+
+
+def build(tree: Mapping[str, Any], seed: int) -> tuple[DynamicsModule, EnvironmentsDataModule]:
+    """Module and data of a configuration, with weights drawn from `seed`."""
+    data = from_config(tree["data"])
+    torch.manual_seed(seed)
+    module = from_config(tree["model"])
+    module.check(data.train)
+    return module, data
+
+
+def load_module(ckpt_path: str) -> DynamicsModule:
+    """The trained module of a checkpoint."""
+    module = DynamicsModule.load_from_checkpoint(ckpt_path)
+    assert isinstance(module, DynamicsModule)
+    module.eval()
+    return module

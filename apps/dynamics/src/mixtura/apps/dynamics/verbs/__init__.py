@@ -1,0 +1,1 @@
+"""The subcommands of `mixtura-dynamics` that are plain functions."""

@@ -1,0 +1,96 @@
+"""Run a recipe: methods x seeds on one data set, restartable, with the table at the end."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from mixtura.apps.dynamics.configurations import read
+from mixtura.apps.dynamics.table import markdown, summarise, write_table
+from mixtura.apps.dynamics.training_run import train
+from mixtura.core.errors import InputError
+from mixtura.training.checkpoint import write_whole
+
+__all__ = ["benchmark"]
+
+KEYS = {"title", "methods", "seeds", "quoted", "notes"}
+
+
+def benchmark(
+    recipe: str,
+    out: str = "runs/benchmarks",
+    seeds: int = 0,
+    methods: list[str] | None = None,
+    outer_steps: int = 0,
+) -> None:
+    """Train and score every method of a recipe with every seed, and write the table.
+
+    A run that is already in the folder is not repeated: call the command again to continue.
+
+    Args:
+        recipe: Packaged name or path of a recipe.
+        out: Folder of the results; each recipe gets one inside.
+        seeds: Only so many seeds of the recipe; 0 for all.
+        methods: Only these methods.
+        outer_steps: Shorten each training to so many outer steps (the table says so); 0 for the
+            recipe's own.
+    """
+    path = Path(recipe)
+    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    unknown = sorted(set(content) - KEYS)
+    if unknown:
+        raise InputError(f"{path.name} has the unknown keys {unknown}; a recipe has {sorted(KEYS)}")
+    chosen = [m for m in content["methods"] if methods is None or m["name"] in methods]
+    if not chosen:
+        known = ", ".join(m["name"] for m in content["methods"])
+        raise InputError(f"no method of {path.name} is called {methods}; it has {known}")
+    name = path.stem if not outer_steps else f"{path.stem}-{outer_steps}-outer-steps"
+    folder = Path(out) / name
+    console = Console()
+    listed = content["seeds"][:seeds] if seeds else content["seeds"]
+    summaries = {}
+    for method in chosen:
+        runs = []
+        for seed in method.get("seeds", listed)[: seeds or None]:
+            changes = dict(method.get("changes", {}))
+            tree = read(method["config"], changes)
+            if outer_steps:
+                tree["model"]["init_args"]["recipe"]["init_args"]["outer_steps"] = outer_steps
+            runs.append(result(folder, method["name"], tree, seed, console))
+        if runs:
+            summaries[method["name"]] = summarise(runs)
+    title = content["title"] + (f", {outer_steps} outer steps only" if outer_steps else "")
+    table = markdown(title, summaries, content.get("quoted", []))
+    command = shlex.join(["mixtura-dynamics", "benchmark", path.stem])
+    hardware = sorted({run["hardware"] for run in stored(folder)})
+    table += f"\nCommand: `{command}`. Hardware: {'; '.join(hardware)}.\n"
+    table += "".join(f"\n{note}\n" for note in content.get("notes", []))
+    written = write_table(folder, table, {"title": title, "command": command, "methods": summaries})
+    console.print(table, markup=False, highlight=False)
+    for file in written:
+        console.print(f"  {file}", highlight=False)
+
+
+def result(folder: Path, method: str, tree: dict, seed: int, console: Console) -> dict[str, Any]:
+    """A run's numbers, from the folder or from a new training."""
+    slug = "".join(c if c.isalnum() else "-" for c in method.lower()).strip("-")
+    path = folder / "runs" / f"{slug}-{seed}.json"
+    if path.is_file():
+        return json.loads(path.read_text())
+    console.print(f"{method}, seed {seed}: training", highlight=False)
+    run, _, _ = train(tree, seed)
+    content = {"method": method, "config": tree, **run.as_dict()}
+    write_whole(path, lambda file: file.write_text(json.dumps(content, indent=1) + "\n"))
+    error = run.scores.get("in_domain", {}).get("mse")
+    console.print(
+        f"{method}, seed {seed}: MSE {error} in {run.train_cpu_seconds:.0f} CPU s", highlight=False
+    )
+    return content
+
+
+def stored(folder: Path) -> list[dict[str, Any]]:
+    """All runs of the folder."""
+    return [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*.json"))]
