@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from mixtura.forecasting.forecaster import (
         DLinearForecaster,
         Forecaster,
+        ITransformerForecaster,
+        MoHETSForecaster,
+        NLinearForecaster,
         PatchTSTForecaster,
         SegMoEForecaster,
+        TimeMoEForecaster,
     )
     from mixtura.forecasting.losses import AbsoluteError, ForecastLoss, Huber, SquaredError
     from mixtura.forecasting.module import ForecastModule
@@ -31,7 +35,16 @@ if TYPE_CHECKING:
     )
 
 HOMES = {
-    "forecaster": ("DLinearForecaster", "Forecaster", "PatchTSTForecaster", "SegMoEForecaster"),
+    "forecaster": (
+        "DLinearForecaster",
+        "Forecaster",
+        "ITransformerForecaster",
+        "MoHETSForecaster",
+        "NLinearForecaster",
+        "PatchTSTForecaster",
+        "SegMoEForecaster",
+        "TimeMoEForecaster",
+    ),
     "losses": ("AbsoluteError", "ForecastLoss", "Huber", "SquaredError"),
     "module": ("ForecastModule",),
     "networks": (

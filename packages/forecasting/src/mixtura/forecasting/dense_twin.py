@@ -13,7 +13,7 @@ __all__ = ["dense_twin", "mixture_products"]
 
 
 def mixture_products(layer: MoELayer, tokens: int) -> float:
-    """Multiplications of a sequence's pass through a mixture: router, shared expert, chosen experts.
+    """Multiplications of a sequence's pass through router, shared expert and chosen experts.
 
     Args:
         layer: with one decision per token or per segment.

@@ -11,14 +11,33 @@ from mixtura.core import configurable
 from mixtura.core.errors import InputError
 from mixtura.datasets import SeriesTable, calendar_features, future_stamps
 from mixtura.forecasting.frames import future_frame, series_of
-from mixtura.forecasting.networks import DLinear, ForecastNetwork, PatchTST, SegMoE
-from mixtura.forecasting.sharing import Shared
+from mixtura.forecasting.networks import (
+    DLinear,
+    ForecastNetwork,
+    ITransformer,
+    MoHETS,
+    NLinear,
+    PatchTST,
+    SegMoE,
+    TimeMoE,
+)
+from mixtura.training.sharing import Shared
 
-__all__ = ["DLinearForecaster", "Forecaster", "PatchTSTForecaster", "SegMoEForecaster"]
+__all__ = [
+    "DLinearForecaster",
+    "Forecaster",
+    "ITransformerForecaster",
+    "MoHETSForecaster",
+    "NLinearForecaster",
+    "PatchTSTForecaster",
+    "SegMoEForecaster",
+    "TimeMoEForecaster",
+    "forecaster_class",
+]
 
 
 @configurable
-class Forecaster(Shared, nn.Module):
+class Forecaster(nn.Module, Shared):
     """Frames in, frames out, in the units of the data.
 
     Example:
@@ -125,6 +144,20 @@ class SegMoEForecaster(Forecaster):
 
 
 @configurable
+class MoHETSForecaster(Forecaster):
+    """A `Forecaster` that holds a MoHETS."""
+
+    network_class = MoHETS
+
+
+@configurable
+class TimeMoEForecaster(Forecaster):
+    """A `Forecaster` that holds a Time-MoE."""
+
+    network_class = TimeMoE
+
+
+@configurable
 class PatchTSTForecaster(Forecaster):
     """A `Forecaster` that holds a PatchTST."""
 
@@ -132,7 +165,29 @@ class PatchTSTForecaster(Forecaster):
 
 
 @configurable
+class ITransformerForecaster(Forecaster):
+    """A `Forecaster` that holds an iTransformer."""
+
+    network_class = ITransformer
+
+
+@configurable
 class DLinearForecaster(Forecaster):
     """A `Forecaster` that holds a DLinear."""
 
     network_class = DLinear
+
+
+@configurable
+class NLinearForecaster(Forecaster):
+    """A `Forecaster` that holds an NLinear."""
+
+    network_class = NLinear
+
+
+def forecaster_class(network: ForecastNetwork) -> type[Forecaster]:
+    """The forecaster that holds networks of this class."""
+    for candidate in Forecaster.__subclasses__():
+        if type(network) is candidate.network_class:
+            return candidate
+    return Forecaster

@@ -8,13 +8,17 @@ from torch import Tensor
 
 from mixtura.core import configurable
 from mixtura.core.errors import InputError
-from mixtura.datasets import WindowBatch
+from mixtura.datasets import LTSFDataModule, WindowBatch, dataset
+from mixtura.forecasting.forecaster import Forecaster, forecaster_class
 from mixtura.forecasting.losses import ForecastLoss, Huber
 from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.training import MoEModule
 from mixtura.training.optimisation import Optimizer, Schedule
+from mixtura.training.sharing import Card
 
 __all__ = ["ForecastModule"]
+
+TASK = "time-series-forecasting"
 
 
 @configurable
@@ -74,6 +78,43 @@ class ForecastModule(MoEModule):
         """The network's forecast of the batch's horizon."""
         past, future, marks = self.windows(batch)
         return self.network.forecast(past, future.shape[-1], marks)
+
+    def shared(self, data: LTSFDataModule | None) -> Forecaster:
+        """The forecaster around the trained network, with the names and the scale of its data."""
+        if data is None:
+            return forecaster_class(self.network)(self.network, calendar=self.calendar)
+        return forecaster_class(self.network)(
+            self.network,
+            channels=list(data.table.channels),
+            mean=data.scaler.mean.tolist(),
+            scale=data.scaler.scale.tolist(),
+            frequency=data.table.frequency,
+            calendar=self.calendar,
+        )
+
+    def card(self, data: LTSFDataModule | None) -> Card:
+        """What is known of the data, and how the forecaster is used."""
+        if data is None:
+            return Card(task=TASK)
+        known = dataset(data.name) if data.path is None else None
+        name = forecaster_class(self.network).__name__
+        return Card(
+            task=TASK,
+            data=data.table.name,
+            licence=None if known is None else known.licence,
+            citation=() if known is None else (known.citation,),
+            description=(
+                f"Forecasts {', '.join(data.table.channels)} (step {data.table.frequency}) from "
+                f"the last {self.network.context_length} rows. Scores are on scaled values, over "
+                f"all test windows of look-back {data.look_back} and horizon {data.horizon}. "
+                "Trained on this one series; point forecasts only."
+            ),
+            load=(
+                f"from mixtura.forecasting import {name}\n\n"
+                f'forecaster = {name}.from_pretrained("THIS_FOLDER")\n'
+                f"future = forecaster.predict(frame, horizon={data.horizon})"
+            ),
+        )
 
     def windows(
         self, batch: WindowBatch

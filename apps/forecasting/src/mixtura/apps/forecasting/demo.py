@@ -1,5 +1,6 @@
 """The demo: one small Seg-MoE and what it is worth, from the data to a model that can be shared."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from mixtura.apps.forecasting.configurations import load
 from mixtura.core.errors import InputError
 from mixtura.datasets import LTSFDataModule
-from mixtura.forecasting import Forecaster, LastValue, SeasonalNaive
+from mixtura.forecasting import LastValue, SeasonalNaive
 from mixtura.forecasting.comparison import Result, result_table, write_results
 from mixtura.forecasting.showcase import (
     Job,
@@ -17,7 +18,7 @@ from mixtura.forecasting.showcase import (
     check_sharing,
     draw_forecasts,
     draw_routing,
-    model_card,
+    expert_loads,
     run_job,
 )
 
@@ -61,14 +62,11 @@ def demo(
             draw_forecasts(folder / "forecast.png", data, networks, ("Seg-MoE", "DLinear")),
             draw_routing(folder / "routing.png", data, networks["Seg-MoE"]),
         ]
-        forecaster = Forecaster(
-            networks["Seg-MoE"],
-            channels=list(data.table.channels),
-            mean=data.scaler.mean.tolist(),
-            scale=data.scaler.scale.tolist(),
-            frequency=data.table.frequency,
-        )
-        shared = forecaster.save_pretrained(folder / "model", model_card(results, data))
+        card = ours["module"].card(data)
+        card.figures = [asdict(result) for result in results]
+        card.experts = expert_loads(data, networks["Seg-MoE"])
+        forecaster = ours["module"].shared(data)
+        shared = forecaster.save_pretrained(folder / "model", card)
         check_sharing(forecaster, shared, data, HORIZON)
     written = write_results(folder / "results.json", results)
     show(results, data, [written, *pictures, shared])

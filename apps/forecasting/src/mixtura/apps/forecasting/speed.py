@@ -1,6 +1,7 @@
 """Is the mixture as fast as a dense Transformer that does the same work?"""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,9 +42,8 @@ def speed(
     networks = {"Seg-MoE": network, "dense, equal active FLOPs": dense_twin(network)}
     times = time_steps(networks, past, future.contiguous(), rounds)
     ratio = times[0].cpu / times[1].cpu
-    table = Table(
-        title=f"a training step of {len(past)} windows, {torch.get_num_threads()} threads"
-    )
+    title = f"a training step of {len(past)} windows, threads: {torch.get_num_threads()}"
+    table = Table(title=title, title_justify="left")
     table.add_column("network")
     for column in ("parameters", "ms", "CPU ms", "ratio of CPU time"):
         table.add_column(column, justify="right")
@@ -55,9 +55,8 @@ def speed(
             f"{1e3 * one.cpu:.0f}",
             f"{one.cpu / times[1].cpu:.2f}",
         )
-    console = Console()
-    console.print(table)
-    console.print(profile_lines(network, past, future, lines), markup=False, highlight=False)
+    Console().print(table)
+    sys.stdout.write(profile_lines(network, past, future, lines) + "\n")
     if json_file:
         content = {"config": config, "ratio": ratio, "steps": [asdict(one) for one in times]}
         Path(json_file).write_text(json.dumps(content, indent=1) + "\n")

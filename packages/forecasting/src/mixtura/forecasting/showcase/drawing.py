@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mixtura.core import record_routing
+from mixtura.core import LayerStatistics, record_routing
 from mixtura.datasets import LTSFDataModule, WindowBatch
 from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.forecasting.networks.seg_moe import SegMoE
 from mixtura.forecasting.pictures import plot_forecasts, plot_routing
 
-__all__ = ["draw_forecasts", "draw_routing"]
+__all__ = ["draw_forecasts", "draw_routing", "expert_loads"]
 
 PANELS = 3
 SAMPLE = 64
@@ -58,13 +58,18 @@ def draw_forecasts(
     )
 
 
+@torch.no_grad()
+def expert_loads(data: LTSFDataModule, network: SegMoE) -> dict[str, LayerStatistics]:
+    """What the experts of each layer get to do, over some test windows."""
+    network.eval()
+    with record_routing(network) as record:
+        network(spaced(data, SAMPLE).past.transpose(1, 2))
+    return record.statistics()
+
+
 def draw_routing(path: Path, data: LTSFDataModule, network: SegMoE, variate: int = -1) -> Path:
     """The experts of one test window of a variate, and the load over many."""
-    batch = spaced(data, SAMPLE)
-    network.eval()
-    with torch.no_grad(), record_routing(network) as record:
-        network(batch.past.transpose(1, 2))
-    load = {name: one.load.numpy() for name, one in record.statistics().items()}
+    load = {name: one.load.numpy() for name, one in expert_loads(data, network).items()}
     one = spaced(data, 1)
     with torch.no_grad(), record_routing(network) as record:
         network(one.past[..., variate].unsqueeze(1))
