@@ -4,8 +4,6 @@ Names are loaded when they are first used: `import mixtura.datasets` and `mixtur
 numpy nor torch.
 """
 
-# ruff: noqa: F401 (the imports below are for type checkers)
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +26,11 @@ if TYPE_CHECKING:
     from mixtura.datasets.loading.datamodule import LTSFDataModule
     from mixtura.datasets.loading.loader import EvaluationLoader, TrainingLoader
     from mixtura.datasets.loading.metric import WindowErrors
+    from mixtura.datasets.loading.sequences import (
+        SequenceBatch,
+        SequenceDataModule,
+        SequenceSource,
+    )
     from mixtura.datasets.loading.source import WindowSource
     from mixtura.datasets.ltsf.benchmarks import Benchmark, benchmark, load_series
     from mixtura.datasets.ltsf.calendar import calendar_features, calendar_names
@@ -42,6 +45,19 @@ if TYPE_CHECKING:
     from mixtura.datasets.ltsf.windows import sliding_windows, window_count
     from mixtura.datasets.own_table import read_own_table
     from mixtura.datasets.places import cache_folder, locate, search_places
+    from mixtura.datasets.pretraining.binary import BinarySequences, write_binary_folder
+    from mixtura.datasets.pretraining.folder import open_sequences
+    from mixtura.datasets.pretraining.normalisation import (
+        MaxNormalisation,
+        NoNormalisation,
+        ZeroNormalisation,
+    )
+    from mixtura.datasets.pretraining.reader import JoinedSequences, MemorySequences
+    from mixtura.datasets.pretraining.windows import (
+        PackedWindows,
+        SequenceWindow,
+        SequenceWindows,
+    )
     from mixtura.datasets.records import Archive, DataFile, Dataset, Form
     from mixtura.datasets.registry import dataset, dataset_names
     from mixtura.datasets.synthetic import seasonal_series
@@ -66,6 +82,7 @@ HOMES = {
     "loading.datamodule": ("LTSFDataModule",),
     "loading.loader": ("EvaluationLoader", "TrainingLoader"),
     "loading.metric": ("WindowErrors",),
+    "loading.sequences": ("SequenceBatch", "SequenceDataModule", "SequenceSource"),
     "loading.source": ("WindowSource",),
     "ltsf.benchmarks": (
         "Benchmark",
@@ -107,6 +124,11 @@ HOMES = {
         "locate",
         "search_places",
     ),
+    "pretraining.binary": ("BinarySequences", "write_binary_folder"),
+    "pretraining.folder": ("open_sequences",),
+    "pretraining.normalisation": ("MaxNormalisation", "NoNormalisation", "ZeroNormalisation"),
+    "pretraining.reader": ("JoinedSequences", "MemorySequences"),
+    "pretraining.windows": ("PackedWindows", "SequenceWindow", "SequenceWindows"),
     "records": (
         "Archive",
         "DataFile",
@@ -128,7 +150,75 @@ HOMES = {
 
 HOME_OF = {name: home for home, names in HOMES.items() for name in names}
 
-__all__ = sorted(HOME_OF)
+__all__ = [
+    "AlteredFile",
+    "Archive",
+    "Benchmark",
+    "BinarySequences",
+    "Borders",
+    "DataFile",
+    "Dataset",
+    "DownloadFailed",
+    "EvaluationLoader",
+    "FixedSplit",
+    "ForecastScores",
+    "Form",
+    "FractionSplit",
+    "InputError",
+    "JoinedSequences",
+    "LTSFDataModule",
+    "MaxNormalisation",
+    "MemorySequences",
+    "MissingFile",
+    "NoNormalisation",
+    "PackedWindows",
+    "Rows",
+    "Scores",
+    "SequenceBatch",
+    "SequenceDataModule",
+    "SequenceSource",
+    "SequenceWindow",
+    "SequenceWindows",
+    "SeriesTable",
+    "Split",
+    "StandardScaler",
+    "TrainingLoader",
+    "UnknownDataset",
+    "WindowBatch",
+    "WindowErrors",
+    "WindowSource",
+    "ZeroNormalisation",
+    "benchmark",
+    "cache_folder",
+    "calendar_features",
+    "calendar_names",
+    "check_file",
+    "clean_sentinels",
+    "data_path",
+    "dataset",
+    "dataset_names",
+    "download",
+    "fill_from_past",
+    "future_stamps",
+    "infer_frequency",
+    "last_value",
+    "load_series",
+    "locate",
+    "lookback_mean",
+    "normal_frequency",
+    "open_sequences",
+    "protocol_report",
+    "read_data",
+    "read_own_table",
+    "search_places",
+    "seasonal_naive",
+    "seasonal_period",
+    "seasonal_series",
+    "sliding_windows",
+    "window_count",
+    "with_future",
+    "write_binary_folder",
+]
 
 
 def __getattr__(name: str) -> Any:

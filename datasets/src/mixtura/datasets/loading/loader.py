@@ -1,18 +1,33 @@
-"""Loaders over a `WindowSource`: one for training that can be resumed, one for evaluation."""
+"""Loaders over a source of batches: one for training that can be resumed, one for evaluation."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 import torch.distributed
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from mixtura.core.errors import InputError
-from mixtura.datasets.loading.batch import WindowBatch
 from mixtura.datasets.loading.order import evaluation_batches, permutation, training_batches
-from mixtura.datasets.loading.source import WindowSource
 
-__all__ = ["EvaluationLoader", "TrainingLoader"]
+__all__ = ["BatchSource", "EvaluationLoader", "TrainingLoader"]
+
+Batch = TypeVar("Batch")
+Gathered = TypeVar("Gathered", covariant=True)
+
+
+@runtime_checkable
+class BatchSource(Protocol[Gathered]):
+    """Windows by number: `source[numbers]` is the batch of all of them."""
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        ...
+
+    def __getitem__(self, numbers: Tensor, /) -> Gathered:
+        """The batch of the windows with these numbers."""
+        ...
 
 
 def rank_and_ranks() -> tuple[int, int]:
@@ -22,7 +37,7 @@ def rank_and_ranks() -> tuple[int, int]:
     return 0, 1
 
 
-class BatchLoader:
+class BatchLoader(Generic[Batch]):
     """What both loaders share: fetching batches by their numbers, in processes if asked for.
 
     Args:
@@ -34,7 +49,7 @@ class BatchLoader:
 
     def __init__(
         self,
-        source: WindowSource,
+        source: BatchSource[Batch],
         batch_size: int,
         num_workers: int = 0,
         pin_memory: bool = False,
@@ -44,11 +59,11 @@ class BatchLoader:
         self.source, self.batch_size = source, batch_size
         self.num_workers, self.pin_memory = num_workers, pin_memory
 
-    def fetch(self, batches: list[Any]) -> Iterator[WindowBatch]:
+    def fetch(self, batches: list[Any]) -> Iterator[Batch]:
         """Gather the batches in order; the number of processes changes nothing but the speed."""
         return iter(
             DataLoader(
-                self.source,
+                cast("Dataset[Batch]", self.source),
                 batch_size=None,
                 sampler=[torch.from_numpy(numbers) for numbers in batches],
                 num_workers=self.num_workers,
@@ -59,13 +74,13 @@ class BatchLoader:
         )
 
 
-class EvaluationLoader(BatchLoader):
+class EvaluationLoader(BatchLoader[Batch]):
     """Every window once, in order, none dropped."""
 
     def __len__(self) -> int:
         return len(self.batches())
 
-    def __iter__(self) -> Iterator[WindowBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         return self.fetch(self.batches())
 
     def batches(self) -> list[Any]:
@@ -73,7 +88,7 @@ class EvaluationLoader(BatchLoader):
         return evaluation_batches(len(self.source), self.batch_size, *rank_and_ranks())
 
 
-class TrainingLoader(BatchLoader):
+class TrainingLoader(BatchLoader[Batch]):
     """Shuffled anew in each epoch, and resumable within an epoch.
 
     The order of an epoch depends on the seed and the number of the epoch only. `state_dict` says
@@ -89,7 +104,7 @@ class TrainingLoader(BatchLoader):
 
     def __init__(
         self,
-        source: WindowSource,
+        source: BatchSource[Batch],
         batch_size: int,
         seed: int = 0,
         num_workers: int = 0,
@@ -108,7 +123,7 @@ class TrainingLoader(BatchLoader):
     def __len__(self) -> int:
         return -(-len(self.source) // self.step)
 
-    def __iter__(self) -> Iterator[WindowBatch]:
+    def __iter__(self) -> Iterator[Batch]:
         # The epoch advances here and not at the end: who counts batches never asks for the end.
         if not (self.resumed and self.position < len(self.source)):
             self.epoch, self.position = self.epoch + 1, 0

@@ -1,0 +1,1 @@
+"""Many sequences of any length: readers without pickle, normalisation, windows and packing."""
