@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mixtura.core.lazy import lazy
+from mixtura.core.rows import spread, weighted_collect
 
 __all__ = ["Routing", "combine"]
 
@@ -27,7 +28,7 @@ class Routing:
     order, `combine` brings the experts' outputs back as weighted sums.
 
     Args:
-        unit: unit of each assignment.
+        unit: unit of each assignment; left out by `from_choices`, where it is plain.
         expert: expert of each assignment; `num_experts` marks one that is not valid.
         weight: combine weight of each assignment (float32).
         num_units: U.
@@ -52,7 +53,7 @@ class Routing:
 
     def __init__(
         self,
-        unit: Int[Tensor, "assignments"],
+        unit: Int[Tensor, "assignments"] | None,
         expert: Int[Tensor, "assignments"],
         weight: Float[Tensor, "assignments"],
         *,
@@ -64,7 +65,8 @@ class Routing:
         aux: dict[str, Any] | None = None,
         may_be_invalid: bool = True,
     ) -> None:
-        self.unit = unit
+        if unit is not None:
+            self.unit = unit
         self.expert = expert
         self.weight = weight
         self.num_units = num_units
@@ -100,13 +102,12 @@ class Routing:
 
         `valid` tells which choices count; choices of masked units never do.
         """
-        num_units, choices = index.shape
+        num_units = index.shape[0]
         if mask is not None:
             valid = mask[:, None].expand_as(index) if valid is None else valid & mask[:, None]
         expert = index if valid is None else index.masked_fill(~valid, num_experts)
-        unit = torch.arange(num_units, device=index.device).repeat_interleave(choices)
         routing = cls(
-            unit,
+            None,
             expert.reshape(-1),
             weight.reshape(-1),
             num_units=num_units,
@@ -132,9 +133,17 @@ class Routing:
         return self.input_weight is None
 
     @lazy
+    def unit(self) -> Int[Tensor, "assignments"]:
+        """Unit of each assignment."""
+        assert self.choices is not None  # any other routing is told
+        units = torch.arange(self.num_units, device=self.expert.device)
+        return units.repeat_interleave(self.choices)
+
+    @lazy
     def order(self) -> Int[Tensor, "assignments"]:
         """Position in the experts' order -> assignment; stable, invalid ones last."""
-        return torch.argsort(self.expert, stable=True)
+        narrow = len(self.expert) > 2048 and self.num_experts < 2**15  # sorted faster, by radix
+        return torch.argsort(self.expert.to(torch.int16) if narrow else self.expert, stable=True)
 
     @lazy
     def inverse(self) -> Int[Tensor, "assignments"]:
@@ -143,8 +152,15 @@ class Routing:
         return torch.empty_like(self.order).scatter_(0, self.order, positions)
 
     @lazy
+    def place(self) -> Int[Tensor, "units choices"] | None:
+        """Where in the experts' order each unit's choices are, for a token-choice routing."""
+        return None if self.index is None else self.inverse.view(self.index.shape)
+
+    @lazy
     def counts(self) -> Int[Tensor, "experts"]:
         """Valid assignments of each expert."""
+        if not torch.compiler.is_compiling() and self.expert.device.type == "cpu":
+            return torch.bincount(self.expert, minlength=self.num_experts + 1)[: self.num_experts]
         ones = torch.ones_like(self.expert)
         counts = torch.zeros(self.num_experts + 1, dtype=torch.int64, device=ones.device)
         return counts.scatter_add_(0, self.expert, ones)[: self.num_experts]
@@ -158,7 +174,7 @@ class Routing:
     def sorted_unit(self) -> Int[Tensor, "assignments"]:
         """Unit of each assignment in the experts' order."""
         if self.choices is not None:
-            return self.order // self.choices
+            return self.order if self.choices == 1 else self.order // self.choices
         return self.unit.index_select(0, self.order)
 
     @lazy
@@ -173,34 +189,46 @@ class Routing:
 
     def gather(self, x: Float[Tensor, "units *rest"]) -> Float[Tensor, "assignments *rest"]:
         """Rows of `x` in the experts' order, one per assignment (invalid ones at the end)."""
-        rows = x.index_select(0, self.sorted_unit)
+        if self.place is None or torch.compiler.is_exporting():
+            rows = x.index_select(0, self.sorted_unit)
+        else:
+            rows = spread(x.flatten(1), self.sorted_unit, self.place).view(-1, *x.shape[1:])
         if self.input_weight is None:
             return rows
         factor = self.input_weight.index_select(0, self.order).to(rows.dtype)
         return rows * factor.view(-1, *[1] * (rows.ndim - 1))
 
-    def combine(self, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "units *out"]:
+    def combine(
+        self, rows: Float[Tensor, "rows *rest"], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "units *out"]:
         """Weighted sum of the experts' outputs per unit.
 
         Args:
             rows: outputs in the experts' order; the rows of invalid assignments may be left out.
+            dtype: of the sums; that of `rows` when not given.
 
         Returns:
-            The sums, accumulated in float32 at least and returned in the dtype of `rows`. A unit
-            without a valid assignment gets zeros.
+            The sums, accumulated in float32 at least. A unit without a valid assignment gets zeros.
         """
         count = rows.shape[0]
-        accumulate = torch.promote_types(rows.dtype, torch.float32)
-        weight = self.sorted_weight[:count].to(accumulate)
+        dtype = rows.dtype if dtype is None else dtype
+        if dtype.itemsize > rows.dtype.itemsize:
+            rows = rows.to(dtype)
+        rest = rows.shape[1:]
+        if self.place is not None and count == len(self.order):
+            if self.may_be_invalid:
+                live = self.sorted_expert < self.num_experts
+                rows = rows.where(live.view(-1, *[1] * (rows.ndim - 1)), 0.0)
+            weight = self.weight.view_as(self.place).to(rows.dtype)
+            flat = weighted_collect(rows.flatten(1), weight, self.sorted_unit, self.place)
+            return flat.view(self.num_units, *rest).to(dtype)
+        weight = self.sorted_weight[:count].to(torch.promote_types(rows.dtype, torch.float32))
         weighted = rows * weight.view(-1, *[1] * (rows.ndim - 1))
         if self.may_be_invalid and count == len(self.order):
             live = (self.sorted_expert < self.num_experts).view(-1, *[1] * (rows.ndim - 1))
             weighted = weighted.where(live, 0.0)
-        if self.choices is not None and count == len(self.order) and _wants_determinism(rows):
-            chosen = weighted.index_select(0, self.inverse)
-            return chosen.view(self.num_units, self.choices, *rows.shape[1:]).sum(1).to(rows.dtype)
-        total = weighted.new_zeros(self.num_units, *rows.shape[1:])
-        return total.index_add(0, self.sorted_unit[:count], weighted).to(rows.dtype)
+        total = weighted.new_zeros(self.num_units, *rest)
+        return total.index_add(0, self.sorted_unit[:count], weighted).to(dtype)
 
     @lazy
     def dense_weight(self) -> Float[Tensor, "units experts"]:
@@ -266,8 +294,3 @@ def combine(
         "ue,ue...->u...", routing.dense_weight.to(accumulate), outputs.to(accumulate)
     )
     return mixed.to(outputs.dtype)
-
-
-def _wants_determinism(rows: Tensor) -> bool:
-    """Off the CPU `index_add` adds in any order; a gather and a sum over the choices does not."""
-    return rows.device.type != "cpu"

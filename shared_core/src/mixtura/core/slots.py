@@ -1,6 +1,5 @@
 """Soft routing: experts work on slots, which are mixtures of units."""
 
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -75,13 +74,15 @@ class SlotRouting(Routing):
         )
         return slots.flatten(0, 2).to(x.dtype)
 
-    def combine(self, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "units *out"]:
+    def combine(
+        self, rows: Float[Tensor, "rows *rest"], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "units *out"]:
         """Each unit's mixture of the slots' outputs."""
         samples, _, experts, slots = self.mix.shape
         accumulate = torch.promote_types(rows.dtype, torch.float32)
         outputs = rows.view(experts, samples, slots, *rows.shape[1:]).to(accumulate)
         mixed = torch.einsum("btes,ebs...->bt...", self.mix.to(accumulate), outputs)
-        return mixed.flatten(0, 1).to(rows.dtype)
+        return mixed.flatten(0, 1).to(rows.dtype if dtype is None else dtype)
 
     @lazy
     def dense_weight(self) -> Float[Tensor, "units experts"]:

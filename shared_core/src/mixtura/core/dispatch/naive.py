@@ -1,5 +1,6 @@
 """The reference: one expert after the other looks for its units."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,10 +24,11 @@ class Naive(Dispatch):
             mine = (routing.expert == expert).nonzero().squeeze(1)
             units = routing.unit[mine]
             output = experts.one(expert, x[units])
+            output = output.to(torch.promote_types(x.dtype, torch.float32))
             weight = routing.weight[mine].to(output.dtype)
             output = output * weight.view(-1, *[1] * (output.ndim - 1))
             if total is None:
                 total = output.new_zeros(routing.num_units, *output.shape[1:])
             total = total.index_add(0, units, output)
         assert total is not None  # a routing has at least one expert
-        return total
+        return total.to(x.dtype)

@@ -18,4 +18,4 @@ class SortedLoop(Dispatch):
         self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
     ) -> Float[Tensor, "units *out"]:
         """Gather, one expert after the other, combine."""
-        return routing.combine(experts(routing.gather(x), routing))
+        return routing.combine(experts(routing.gather(x), routing), x.dtype)

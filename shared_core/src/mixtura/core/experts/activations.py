@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mixtura.core.errors import InputError
 
-__all__ = ["ACTIVATIONS", "activation_function"]
+__all__ = ["ACTIVATIONS", "activation_function", "activation_gradient"]
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -37,3 +37,29 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
         near = get_close_matches(name, ACTIVATIONS, n=3) or sorted(ACTIVATIONS)
         raise InputError(f"unknown activation {name!r}; did you mean {', '.join(near)}?")
     return ACTIVATIONS[name]
+
+
+def activation_gradient(name: str, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:
+    """Write the gradient of an activation at `x` into `out`, which may be `grad` itself.
+
+    Args:
+        name: of the activation.
+        grad: gradient of its output.
+        x: its input.
+        out: where the gradient of the input goes.
+    """
+    aten = torch.ops.aten
+    if name == "silu":
+        return aten.silu_backward.grad_input(grad, x, grad_input=out)
+    if name == "gelu":
+        return aten.gelu_backward.grad_input(grad, x, grad_input=out)
+    if name == "gelu_tanh":
+        return aten.gelu_backward.grad_input(grad, x, approximate="tanh", grad_input=out)
+    if name == "relu":
+        return aten.threshold_backward.grad_input(grad, x, 0, grad_input=out)
+    if name == "sigmoid":
+        return aten.sigmoid_backward.grad_input(grad, torch.sigmoid(x), grad_input=out)
+    if name == "tanh":
+        return aten.tanh_backward.grad_input(grad, torch.tanh(x), grad_input=out)
+    assert name == "identity", name
+    return out.copy_(grad)

@@ -83,4 +83,5 @@ class Experts(nn.Module):
         The rows of invalid assignments, which are the last ones, are left out.
         """
         counts = routing.counts.tolist()
-        return self.loop(rows[: sum(counts)], counts)
+        total = sum(counts)
+        return self.loop(rows if total == len(rows) else rows[:total], counts)

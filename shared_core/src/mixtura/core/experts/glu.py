@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixtura.core.configuration import configurable
-from mixtura.core.experts.activations import activation_function
+from mixtura.core.experts.activations import activation_function, activation_gradient
 from mixtura.core.experts.layouts import Layout
 from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
@@ -48,6 +48,7 @@ class GLUExperts(StackedExperts):
         out_dim = dim if out_dim is None else out_dim
         self.num_experts = num_experts
         self.activation = activation_function(activation)
+        self.kernel = GLUKernel(activation)
         self.dropout = dropout
         self.gate_up = nn.Parameter(torch.empty(num_experts, 2 * hidden_dim, dim))
         self.down = nn.Parameter(torch.empty(num_experts, out_dim, hidden_dim))
@@ -68,3 +69,53 @@ class GLUExperts(StackedExperts):
         if self.dropout:
             hidden = F.dropout(hidden, self.dropout, self.training)
         return layout.linear(hidden, weights["down"], weights["down_bias"])
+
+
+class GLUKernel:
+    """The gated MLP and its derivative; keeps gate and up before the activation.
+
+    Args:
+        activation: on the gate.
+    """
+
+    def __init__(self, activation: str) -> None:
+        self.name = activation
+
+    def forward(
+        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs, and gate and up in one tensor."""
+        both = layout.linear(rows, weights["gate_up"], weights["gate_up_bias"])
+        gate, up = both.chunk(2, -1)
+        hidden = activation_function(self.name)(gate) * up
+        return layout.linear(hidden, weights["down"], weights["down_bias"]), both
+
+    def backward(
+        self,
+        grad: Tensor,
+        gate: Tensor,
+        rows: Tensor,
+        kept: Tensor,
+        weights: Mapping[str, Any],
+        layout: Layout,
+        into: dict[str, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Derivatives of the weighted outputs."""
+        gated, up = kept.chunk(2, -1)
+        activated = activation_function(self.name)(gated)
+        hidden = activated * up
+        grad_hidden = layout.rows_gradient(grad, weights["down"])
+        grad_gate = (grad_hidden * hidden).sum(-1, keepdim=True)
+        if weights["down_bias"] is not None:
+            grad_gate += (grad * layout.vector(weights["down_bias"])).sum(-1, keepdim=True)
+        layout.weight_gradient(grad, hidden.mul_(gate), into, "down")
+        if "down_bias" in into:
+            layout.bias_gradient(grad * gate, into, "down_bias")
+        grad_hidden.mul_(gate)
+        grad_both = torch.empty_like(kept)
+        grad_gated, grad_up = grad_both.chunk(2, -1)
+        torch.mul(grad_hidden, activated, out=grad_up)
+        activation_gradient(self.name, grad_hidden.mul_(up), gated, grad_gated)
+        layout.weight_gradient(grad_both, rows, into, "gate_up")
+        layout.bias_gradient(grad_both, into, "gate_up_bias")
+        return layout.rows_gradient(grad_both, weights["gate_up"]), grad_gate

@@ -9,7 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Batched", "Grouped", "Layout", "Single"]
+from mixtura.core.experts.grouped_linear import grouped_linear
+
+__all__ = ["Batched", "Grouped", "GroupedKernel", "Layout", "Single"]
 
 
 class Layout:
@@ -22,6 +24,23 @@ class Layout:
     def vector(self, parameter: Tensor) -> Tensor:
         """A parameter of shape (experts, ...) made to broadcast against rows."""
         raise NotImplementedError
+
+    def rows_gradient(self, grad: Tensor, weight: Tensor) -> Tensor:
+        """`grad W`: from outputs of `linear` back to its rows."""
+        return grad @ weight
+
+    def weight_gradient(
+        self, grad: Tensor, rows: Tensor, into: dict[str, Tensor], name: str
+    ) -> None:
+        """Put the gradient of W in `rows W^T` where it belongs, if it is wanted."""
+        if name in into:
+            product = torch.mm if grad.ndim == 2 else torch.bmm
+            product(grad.mT, rows, out=into[name])
+
+    def bias_gradient(self, grad: Tensor, into: dict[str, Tensor], name: str) -> None:
+        """Put the gradient of an offset where it belongs, if it is wanted."""
+        if name in into:
+            torch.sum(grad, -2, out=into[name])
 
 
 class Single(Layout):
@@ -68,8 +87,8 @@ class Grouped(Layout):
 
     def __init__(self, offsets: Int[Tensor, "experts"], expert: Int[Tensor, "rows"]) -> None:
         self.offsets = offsets
+        self.group = expert
         self.expert = expert.clamp_max(len(offsets) - 1)
-        self.live = expert < len(offsets)
 
     def linear(
         self,
@@ -78,10 +97,38 @@ class Grouped(Layout):
         bias: Float[Tensor, "experts out"] | None = None,
     ) -> Float[Tensor, "rows out"]:
         """One grouped matrix product; rows of no expert give zeros."""
-        product = F.grouped_mm(rows, weight.transpose(1, 2), offs=self.offsets)
-        product = product.where(self.live[:, None], 0.0)
+        product = grouped_linear(rows, weight, self.offsets)
         return product if bias is None else product + self.vector(bias)
 
     def vector(self, parameter: Tensor) -> Tensor:
         """Each row's own."""
         return parameter.index_select(0, self.expert)
+
+
+class GroupedKernel(Grouped):
+    """`Grouped` for kernels: torch's grouped products as they are, without autograd.
+
+    Rows of no expert hold anything.
+    """
+
+    def linear(self, rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """One grouped matrix product."""
+        product = F.grouped_mm(rows, weight.mT, offs=self.offsets)
+        return product if bias is None else product.add_(self.vector(bias))
+
+    def rows_gradient(self, grad: Tensor, weight: Tensor) -> Tensor:
+        """One grouped matrix product."""
+        return F.grouped_mm(grad, weight, offs=self.offsets)
+
+    def weight_gradient(
+        self, grad: Tensor, rows: Tensor, into: dict[str, Tensor], name: str
+    ) -> None:
+        """One grouped matrix product."""
+        if name in into:
+            into[name] = F.grouped_mm(grad.mT, rows, offs=self.offsets)
+
+    def bias_gradient(self, grad: Tensor, into: dict[str, Tensor], name: str) -> None:
+        """Sums of each expert's rows."""
+        if name in into:
+            sums = grad.new_zeros(len(self.offsets) + 1, grad.shape[1])
+            into[name] = sums.index_add_(0, self.group, grad)[:-1]

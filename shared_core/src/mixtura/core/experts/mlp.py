@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
-from mixtura.core.experts.activations import activation_function
+from mixtura.core.experts.activations import activation_function, activation_gradient
 from mixtura.core.experts.layouts import Layout
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
 
@@ -46,6 +46,7 @@ class MLPExperts(StackedExperts):
         out_dim = dim if out_dim is None else out_dim
         self.num_experts = num_experts
         self.activation = activation_function(activation)
+        self.kernel = MLPKernel(activation)
         self.dropout = dropout
         self.up = nn.Parameter(torch.empty(num_experts, hidden_dim, dim))
         self.down = nn.Parameter(torch.empty(num_experts, out_dim, hidden_dim))
@@ -64,6 +65,49 @@ class MLPExperts(StackedExperts):
         if self.dropout:
             hidden = F.dropout(hidden, self.dropout, self.training)
         return layout.linear(hidden, weights["down"], weights["down_bias"])
+
+
+class MLPKernel:
+    """The MLP and its derivative; keeps what the activation saw.
+
+    Args:
+        activation: between the two layers.
+    """
+
+    def __init__(self, activation: str) -> None:
+        self.name = activation
+
+    def forward(
+        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs, and the hidden units before the activation."""
+        before = layout.linear(rows, weights["up"], weights["up_bias"])
+        hidden = activation_function(self.name)(before)
+        return layout.linear(hidden, weights["down"], weights["down_bias"]), before
+
+    def backward(
+        self,
+        grad: Tensor,
+        gate: Tensor,
+        rows: Tensor,
+        kept: Tensor,
+        weights: Mapping[str, Any],
+        layout: Layout,
+        into: dict[str, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Derivatives of the weighted outputs."""
+        hidden = activation_function(self.name)(kept)
+        grad_hidden = layout.rows_gradient(grad, weights["down"])
+        grad_gate = (grad_hidden * hidden).sum(-1, keepdim=True)
+        if weights["down_bias"] is not None:
+            grad_gate += (grad * layout.vector(weights["down_bias"])).sum(-1, keepdim=True)
+        layout.weight_gradient(grad, hidden * gate, into, "down")
+        if "down_bias" in into:
+            layout.bias_gradient(grad * gate, into, "down_bias")
+        grad_hidden = activation_gradient(self.name, grad_hidden.mul_(gate), kept, grad_hidden)
+        layout.weight_gradient(grad_hidden, rows, into, "up")
+        layout.bias_gradient(grad_hidden, into, "up_bias")
+        return layout.rows_gradient(grad_hidden, weights["up"]), grad_gate
 
 
 def check_sizes(**sizes: int) -> None:

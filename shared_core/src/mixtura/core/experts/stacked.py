@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixtura.core.experts.base import Experts
+from mixtura.core.experts.kernel import Kernel
 from mixtura.core.experts.layouts import Batched, Grouped, Layout, Single
 from mixtura.core.routing import Routing
 
@@ -19,9 +20,19 @@ class StackedExperts(Experts):
 
     A subclass registers its parameters and writes `compute` once; the loop over experts, the
     batched and the grouped product, the dense mixture and the bound function all use it.
+
+    Attributes:
+        kernel: `compute` without dropout together with its derivative, where it is written out.
+        dropout: inside the expert, in training.
     """
 
     stacked = True
+    kernel: Kernel | None = None
+    dropout: float = 0.0
+
+    def kernel_now(self) -> Kernel | None:
+        """The kernel, if it does what `compute` does in the present mode."""
+        return None if self.training and self.dropout else self.kernel
 
     def compute(self, rows: Tensor, weights: Mapping[str, Any], layout: Layout) -> Tensor:
         """What an expert does to its rows.

@@ -1,0 +1,123 @@
+"""Rows sorted by expert, all experts in one grouped matrix product."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mixtura.core.dispatch.base import Dispatch, register_dispatch
+from mixtura.core.dispatch.node import Work, second_derivative, work_for
+from mixtura.core.dispatch.sorted_loop import SortedLoop
+from mixtura.core.dispatch.stacked_loop import can_be_a_node
+from mixtura.core.experts.base import Experts
+from mixtura.core.experts.layouts import GroupedKernel
+from mixtura.core.experts.stacked import StackedExperts
+from mixtura.core.routing import Routing
+from mixtura.core.rows import collect
+
+__all__ = ["GroupedMM"]
+
+ALIGNMENT = 16  # bytes
+
+
+@register_dispatch("grouped_mm")
+class GroupedMM(Dispatch):
+    """Never waits for the host to know the counts: for GPUs, and for compiled code everywhere.
+
+    Experts with a kernel and sizes that torch's grouped product takes are one node of the graph;
+    other stacked experts are a few; experts that are not stacked take the sorted loop.
+    """
+
+    def __call__(
+        self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
+    ) -> Float[Tensor, "units *out"]:
+        """Gather, one product for each layer of the experts, combine."""
+        if not isinstance(experts, StackedExperts):
+            return SortedLoop()(experts, x, routing)
+        if len(x) and can_be_a_node(experts, routing):
+            work, cast, weights = work_for(experts, x, routing)
+            if all(_is_aligned(tensor) for tensor in (cast, *weights)):
+                return _Grouped.apply(work, cast, routing.weight, *weights)
+        outputs = experts.grouped(routing.gather(x), routing)
+        return routing.combine(outputs, x.dtype)
+
+
+def _is_aligned(tensor: Tensor) -> bool:
+    """Whether torch's grouped product takes a matrix, or a stack of them, like this."""
+    return (
+        tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        and tensor.is_contiguous()
+        and not any(
+            size * tensor.itemsize % ALIGNMENT for size in tensor.shape[-2:][tensor.ndim < 3 :]
+        )
+        and not tensor.data_ptr() % ALIGNMENT
+    )
+
+
+class _Grouped(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, work: Work, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
+        routing, layout = work.routing, _layout(work, x)
+        assert routing.place is not None
+        rows = x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1])
+        outputs, kept = work.kernel.forward(rows, work.named(weights), layout)
+        outputs = outputs.view(len(routing.expert), -1)
+        gates = weight.reshape(-1).index_select(0, routing.order)[:, None]
+        if work.out_dtype == x.dtype:
+            outputs.mul_(gates.to(x.dtype))
+        else:
+            outputs = outputs * gates
+        ctx.work = work
+        ctx.save_for_backward(x, weight, *weights, kept)
+        y = collect(_only_live(outputs, routing), routing.place)
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        work: Work = ctx.work
+        x, weight, *weights, kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, *second_derivative(work, grads[0], x, weight, weights)
+        routing, layout = work.routing, _layout(work, x)
+        assert routing.place is not None
+        grad = grads[0].to(x.dtype)
+        inner = x[0].numel() // x.shape[-1]
+        wanted = zip(work.names, weights, ctx.needs_input_grad[3:], strict=True)
+        into = {name: value for name, value, want in wanted if want}
+        gates = weight.reshape(-1).index_select(0, routing.order).to(x.dtype)
+        grad_rows, grad_gates = work.kernel.backward(
+            grad.index_select(0, routing.sorted_unit).view(-1, grad.shape[-1]),
+            (gates if inner == 1 else gates.repeat_interleave(inner))[:, None],
+            x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1]),
+            kept,
+            work.named(weights),
+            layout,
+            into,
+        )
+        grad_x = None
+        if ctx.needs_input_grad[1]:
+            grad_rows = _only_live(grad_rows.view(len(gates), -1), routing)
+            grad_x = collect(grad_rows, routing.place).view_as(x)
+        grad_weight = None
+        if ctx.needs_input_grad[2]:
+            per_row = grad_gates.view(-1, inner)
+            per_row = _only_live(per_row.sum(1, keepdim=True) if inner > 1 else per_row, routing)
+            grad_weight = per_row[:, 0].index_select(0, routing.inverse)
+            grad_weight = grad_weight.view_as(weight).to(weight.dtype)
+        return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
+
+
+def _layout(work: Work, x: Tensor) -> GroupedKernel:
+    routing, inner = work.routing, x[0].numel() // x.shape[-1]
+    if inner == 1:
+        return GroupedKernel(routing.offsets, routing.sorted_expert)
+    expert = routing.sorted_expert.repeat_interleave(inner)
+    return GroupedKernel(routing.offsets * inner, expert)
+
+
+def _only_live(rows: Tensor, routing: Routing) -> Tensor:
+    """Zeros where a row is of no expert."""
+    if not routing.may_be_invalid:
+        return rows
+    return rows.where((routing.sorted_expert < routing.num_experts)[:, None], 0.0)

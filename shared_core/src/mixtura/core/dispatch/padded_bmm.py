@@ -1,0 +1,140 @@
+"""Every expert gets as many rows as the busiest one: batched matrix products."""
+
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from mixtura.core.dispatch.base import Dispatch, register_dispatch
+from mixtura.core.dispatch.node import Work, gradient_buffers, second_derivative, work_for
+from mixtura.core.dispatch.sorted_loop import SortedLoop
+from mixtura.core.dispatch.stacked_loop import can_be_a_node
+from mixtura.core.experts.base import Experts
+from mixtura.core.experts.layouts import Batched
+from mixtura.core.experts.stacked import StackedExperts
+from mixtura.core.routing import Routing
+
+__all__ = ["PaddedBMM"]
+
+
+@register_dispatch("padded_bmm")
+class PaddedBMM(Dispatch):
+    """Best where the work is small: few operations, whatever the number of experts.
+
+    Padding is work too, so a load that is not balanced makes this the slowest of all.
+    """
+
+    def __call__(
+        self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
+    ) -> Float[Tensor, "units *out"]:
+        """Gather with padding, compute all experts at once, combine."""
+        if isinstance(experts, StackedExperts) and can_be_a_node(experts, routing):
+            work, x, weights = work_for(experts, x, routing, routing.counts.tolist())
+            if work.total:
+                return _Padded.apply(work, x, routing.weight, *weights)
+            return SortedLoop()(experts, x, routing)
+        counts = routing.counts.tolist()
+        if not sum(counts):
+            return SortedLoop()(experts, x, routing)
+        padding = pad(routing, counts)
+        rows = routing.gather(x).index_select(0, padding.source.reshape(-1))
+        outputs = experts.batched(rows.view(*padding.source.shape, *rows.shape[1:])).flatten(0, 1)
+        return routing.combine(outputs.index_select(0, padding.slot), x.dtype)
+
+
+class Padding(NamedTuple):
+    """Where rows lie when every expert has as many.
+
+    Attributes:
+        source: position in the experts' order of the row in each place; in the places that are
+            too many stands a row of the next expert, whose output nobody looks at.
+        slot: place of each valid position in the experts' order.
+    """
+
+    source: Int[Tensor, "experts capacity"]
+    slot: Int[Tensor, "valid"]
+
+
+def pad(routing: Routing, counts: list[int]) -> Padding:
+    """The places for a capacity of the largest count."""
+    device = routing.expert.device
+    total, capacity = sum(counts), max(counts)
+    starts, shift = [], []
+    end = 0
+    for expert, count in enumerate(counts):
+        starts.append(end)
+        shift.append(expert * capacity - end)
+        end += count
+    numbers = torch.arange(max(total, capacity), device=device)
+    start = torch.tensor(starts, device=device)
+    source = (start[:, None] + numbers[:capacity]).clamp_max_(total - 1)
+    moved = torch.tensor(shift, device=device).index_select(0, routing.sorted_expert[:total])
+    return Padding(source, moved.add_(numbers[:total]))
+
+
+class _Padded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, work: Work, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
+        routing = work.routing
+        source, slot = pad(routing, work.known_counts)
+        unit = routing.sorted_unit.index_select(0, source.view(-1))
+        place = _place(routing, slot, source.numel())
+        gates = weight.reshape(-1).index_select(0, routing.order[: work.total])
+        padded_gates = gates.new_zeros(source.numel()).index_copy_(0, slot, gates)
+        if work.out_dtype == x.dtype:
+            padded_gates = padded_gates.to(x.dtype)
+        rows = x.index_select(0, unit).view(len(source), -1, x.shape[-1])
+        outputs, kept = work.kernel.forward(rows, work.named(weights), Batched())
+        outputs = outputs.view(len(unit), -1)
+        narrow = outputs.dtype == padded_gates.dtype
+        weighted = (torch.mul if not narrow else torch.Tensor.mul_)(outputs, padded_gates[:, None])
+        ctx.work = work
+        ctx.save_for_backward(x, weight, *weights, kept, unit, place, padded_gates, slot)
+        y = work.to_units(weighted, place)
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple:
+        work: Work = ctx.work
+        x, weight, *rest = ctx.saved_tensors
+        *weights, kept, unit, place, gates, slot = rest
+        if torch.is_grad_enabled():
+            return None, *second_derivative(work, grads[0], x, weight, weights)
+        routing, experts = work.routing, len(work.known_counts)
+        grad = grads[0].to(x.dtype)
+        inner = x[0].numel() // x.shape[-1]
+        into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
+        gate = gates.to(x.dtype)
+        gate = gate if inner == 1 else gate.repeat_interleave(inner)
+        grad_rows, grad_gates = work.kernel.backward(
+            grad.index_select(0, unit).view(experts, -1, grad.shape[-1]),
+            gate.view(experts, -1, 1),
+            x.index_select(0, unit).view(experts, -1, x.shape[-1]),
+            kept,
+            work.named(weights),
+            Batched(),
+            into,
+        )
+        grad_x = None
+        if ctx.needs_input_grad[1]:
+            grad_x = work.to_units(grad_rows.view(len(unit), -1), place).view_as(x)
+        grad_weight = None
+        if ctx.needs_input_grad[2]:
+            per_place = grad_gates.view(len(unit), -1)
+            per_place = per_place.sum(1) if inner > 1 else per_place[:, 0]
+            grad_weight = weight.new_zeros(weight.numel())
+            chosen = per_place.index_select(0, slot).to(weight.dtype)
+            grad_weight.index_copy_(0, routing.order[: work.total], chosen)
+            grad_weight = grad_weight.view_as(weight)
+        return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
+
+
+def _place(routing: Routing, slot: Tensor, nowhere: int) -> Tensor:
+    """The place of each unit's choices; `nowhere` for those that are not valid."""
+    assert routing.index is not None
+    if len(slot) == len(routing.expert):
+        place = torch.empty_like(slot)
+    else:
+        place = slot.new_full((len(routing.expert),), nowhere)
+    return place.index_copy_(0, routing.order[: len(slot)], slot).view(routing.index.shape)
