@@ -101,6 +101,12 @@ class Router(nn.Module):
                 f"{type(self.score_function).__name__} does not look at {', '.join(ignored)}; "
                 "leave it out or choose a score function that does"
             )
+        width = getattr(self.score_function, "dim", None)
+        if x.ndim != 2 or (width is not None and x.shape[-1] != width):
+            raise InputError(
+                f"the router looks at (units, {width or 'dim'}), got {tuple(x.shape)}; give the "
+                "score function the width of the layer's input, or give route_on"
+            )
         if self.jitter and self.training and not self.frozen:
             x = x * torch.empty_like(x).uniform_(1 - self.jitter, 1 + self.jitter)
         logits, aux = self.score_function(x, **context)
@@ -141,6 +147,11 @@ class Router(nn.Module):
         free = mask
         if forced is not None:
             free = forced < 0 if mask is None else mask & (forced < 0)
+        if free is not None and free.shape != scored.scores.shape[:1]:
+            raise InputError(
+                f"mask and forced need one entry for each of {len(scored.scores)} units, got "
+                f"{tuple(free.shape)}"
+            )
         scored.mask = free
         if self.edits:
             scored = self._edit(scored)

@@ -132,6 +132,7 @@ class HyperplaneHashScore(Score):
                 f"bits must be between 1 and 24 and give a code to each of {num_experts} experts, "
                 f"got {bits}"
             )
+        self.dim = dim
         self.num_experts = num_experts
         generator = torch.Generator().manual_seed(seed)
         self.register_buffer("planes", torch.randn(bits, dim, generator=generator))

@@ -44,6 +44,7 @@ class KMeansScore(PreciseBuffers, Score):
             )
         if not 0 <= momentum <= 1:
             raise InputError(f"momentum must be in [0, 1], got {momentum}")
+        self.dim = dim
         self.num_experts = num_experts
         self.momentum = momentum
         self.noisy = True
@@ -56,7 +57,8 @@ class KMeansScore(PreciseBuffers, Score):
         """Negative squared distances of each unit."""
         with torch.autocast(x.device.type, enabled=False):
             precise = torch.promote_types(x.dtype, torch.float32)
-            logits = -torch.cdist(x.to(precise), self.centroids.to(precise)).square()
+            centroids = self.centroids.to(precise, copy=True)  # they move before backward runs
+            logits = -torch.cdist(x.to(precise), centroids).square()
         if self.training and self.noisy and self.momentum and replayed(x) is False and len(x):
             self._move(x.detach(), logits.detach().argmax(-1), self.momentum)
         return logits, {}

@@ -61,6 +61,7 @@ class MixtureModelScore(PreciseBuffers, Score):
                 "a mixture model needs dim, num_experts, latent_dim and components of at least 1, "
                 f"got {dim}, {num_experts}, {latent_dim} and {components}"
             )
+        self.dim = dim
         self.num_experts = num_experts
         self.components = components
         self.detach_latent = detach_latent
@@ -89,10 +90,9 @@ class MixtureModelScore(PreciseBuffers, Score):
             q = self._standardized(q.detach() if self.detach_latent else q, learning)
             if learning and replayed(x) is False and len(x):
                 self._place(q.detach())
+                self._revive(q.detach())
             joint = self._log_joint(q)
             nll = -joint.logsumexp(-1)
-            if learning and replayed(x) is False and len(x):
-                self._watch(q.detach(), joint.detach(), nll.detach())
             logits = joint.unflatten(-1, (self.num_experts, self.components)).logsumexp(-1)
         logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
         return logits, {"nll": nll, "reconstruction": reconstruction}
@@ -105,12 +105,13 @@ class MixtureModelScore(PreciseBuffers, Score):
 
     def _log_joint(self, q: Tensor) -> Float[Tensor, "units components"]:
         bound = self.log_variance_bound
-        log_variance = self.log_variance.clamp(-bound, bound)
+        # Copies: components may be moved by another call before backward runs.
+        mean, log_variance = self.mean.clone(), self.log_variance.clamp(-bound, bound)
         precision = (-log_variance).exp()
         squared = (
             q.square() @ precision.T
-            - 2 * q @ (precision * self.mean).T
-            + (precision * self.mean.square()).sum(-1)
+            - 2 * q @ (precision * mean).T
+            + (precision * mean.square()).sum(-1)
         ).clamp_min(0.0)
         constant = log_variance.sum(-1) + q.shape[-1] * math.log(2 * math.pi)
         return self.log_share.log_softmax(-1) - 0.5 * (squared + constant)
@@ -125,7 +126,9 @@ class MixtureModelScore(PreciseBuffers, Score):
         self.ready.fill_(True)
 
     @torch.no_grad()
-    def _watch(self, q: Tensor, joint: Tensor, nll: Tensor) -> None:
+    def _revive(self, q: Tensor) -> None:
+        joint = self._log_joint(q)
+        nll = -joint.logsumexp(-1)
         now = joint.softmax(-1).mean(0).to(self.responsibility.dtype)
         self.responsibility.lerp_(now, 0.01)
         dead = self.responsibility < 1e-4 * self.responsibility.mean()

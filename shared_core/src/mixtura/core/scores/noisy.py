@@ -37,6 +37,7 @@ class NoisyLinearScore(Score):
             raise InputError(
                 f"a noisy score needs dim >= 1 and num_experts >= 1, got {dim} and {num_experts}"
             )
+        self.dim = dim
         self.num_experts = num_experts
         self.weight = nn.Parameter(torch.zeros(num_experts, dim))
         self.noise_weight = nn.Parameter(torch.zeros(num_experts, dim))

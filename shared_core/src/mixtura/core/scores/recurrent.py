@@ -34,14 +34,24 @@ class RouterCell(nn.Module):
         if kind not in ("gru", "rnn"):
             raise InputError(f"a router cell is gru or rnn, got {kind!r}")
         self.hidden_dim = hidden_dim
+        self.kind = kind
         cell = nn.GRUCell if kind == "gru" else nn.RNNCell
         self.cell = cell(hidden_dim, hidden_dim)
 
     def forward(
         self, v: Float[Tensor, "units hidden"], state: Float[Tensor, "units hidden"]
     ) -> Float[Tensor, "units hidden"]:
-        """The next state."""
-        return self.cell(v, state)
+        """The next state, in the precision of `v`."""
+        cell = self.cell
+        from_input = F.linear(v, cell.weight_ih.to(v.dtype), cell.bias_ih.to(v.dtype))
+        from_state = F.linear(state, cell.weight_hh.to(v.dtype), cell.bias_hh.to(v.dtype))
+        if self.kind == "rnn":
+            return torch.tanh(from_input + from_state)
+        input_r, input_z, input_n = from_input.chunk(3, -1)
+        state_r, state_z, state_n = from_state.chunk(3, -1)
+        r, z = torch.sigmoid(input_r + state_r), torch.sigmoid(input_z + state_z)
+        n = torch.tanh(input_n + r * state_n)
+        return (1 - z) * n + z * state
 
 
 @configurable
@@ -72,6 +82,7 @@ class RecurrentScore(Score):
             raise InputError(
                 f"a recurrent score needs dim >= 1 and num_experts >= 1, got {dim}, {num_experts}"
             )
+        self.dim = dim
         self.num_experts = num_experts
         self.cell = cell
         self.input_weight = nn.Parameter(torch.empty(cell.hidden_dim, dim))
@@ -89,6 +100,11 @@ class RecurrentScore(Score):
         with torch.autocast(x.device.type, enabled=False):
             precise = torch.promote_types(x.dtype, torch.float32)
             v = F.linear(x.to(precise), self.input_weight.to(precise))
+            if state is not None and state.shape != (len(x), self.cell.hidden_dim):
+                raise InputError(
+                    f"the router state must be ({len(x)}, {self.cell.hidden_dim}), got "
+                    f"{tuple(state.shape)}"
+                )
             if state is None:
                 state = v.new_zeros(v.shape[0], self.cell.hidden_dim)
             hidden = self.cell(v, state.to(precise))

@@ -42,6 +42,7 @@ class SlotScore(Score):
                 "slots need dim, num_experts and slots of at least 1, got "
                 f"{dim}, {num_experts} and {slots}"
             )
+        self.dim = dim
         self.num_experts = num_experts
         self.slots = slots
         self.embedding = nn.Parameter(torch.randn(num_experts, slots, dim) / dim**0.5)

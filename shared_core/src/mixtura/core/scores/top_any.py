@@ -36,6 +36,7 @@ class TopAnyScore(Score):
             raise InputError(
                 f"a top-any score needs dim >= 1 and num_experts >= 1, got {dim}, {num_experts}"
             )
+        self.dim = dim
         self.num_experts = num_experts
         self.weight = nn.Parameter(torch.randn(num_experts, dim) / dim**0.5)
         self.threshold = nn.Parameter(torch.zeros(num_experts))

@@ -105,6 +105,9 @@ def assign(
     mask: Bool[Tensor, "units"] | None,
 ) -> Routing:
     """The routing of these units to these experts, whose scores are the weights."""
+    if scored.allowed is not None:
+        allowed = scored.allowed[unit, expert]
+        valid = allowed if valid is None else valid & allowed
     return Routing(
         unit,
         expert if valid is None else expert.masked_fill(~valid, num_experts),
@@ -183,6 +186,7 @@ def softmax_over_units(
     logits: Float[Tensor, "units routed"], groups: int, mask: Bool[Tensor, "units"] | None
 ) -> Float[Tensor, "units routed"]:
     """Softmax over the units of each group; masked units take no part and get zero."""
+    logits = logits.clamp_min(torch.finfo(logits.dtype).min)
     grouped = logits.view(groups, -1, logits.shape[-1]) if len(logits) else logits[None]
     if mask is None:
         return grouped.softmax(1).view_as(logits)

@@ -1,5 +1,6 @@
 """Percentile: every expert beyond a quantile of the scores."""
 
+import math
 from typing import Literal
 
 import torch
@@ -83,7 +84,8 @@ class Percentile(PreciseBuffers, Selection):
         self, ranked: Float[Tensor, "units routed"], mask: Bool[Tensor, "units"] | None
     ) -> Tensor:
         if self.scope == "unit":
-            return torch.quantile(ranked, self.tau, dim=-1, keepdim=True, interpolation="higher")
+            rank = _rank(ranked.shape[-1], self.tau)
+            return ranked.kthvalue(rank, dim=-1, keepdim=True).values
         if not self.training:
             return self.quantile
         values = ranked if mask is None else ranked[mask]
@@ -99,5 +101,9 @@ class Percentile(PreciseBuffers, Selection):
 
 def _quantile(values: Float[Tensor, "values"], tau: float) -> Float[Tensor, ""]:
     """Like torch.quantile, which refuses more than 16 million values."""
-    rank = min(int(tau * (len(values) - 1)) + 1, len(values))
-    return values.kthvalue(rank).values
+    return values.kthvalue(_rank(len(values), tau)).values
+
+
+def _rank(count: int, tau: float) -> int:
+    """The place, from 1, of the smallest value with at least the share tau below it."""
+    return min(math.ceil(tau * (count - 1) - 1e-9) + 1, count)
