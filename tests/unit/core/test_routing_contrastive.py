@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from mixtura.core import (
     CosineScore,
@@ -96,6 +97,23 @@ def test_the_calls_of_a_step_are_one_batch():
     with record_routing(moe) as record:
         moe(x[:2]), moe(x[2:])
     torch.testing.assert_close(record.losses(), whole)
+
+
+def test_recomputed_activations_give_the_same_gradients():
+    moe = layer(TopK(2, renormalize="never"), temperature=0.2)
+    x = torch.randn(3, 5, 6)
+
+    def gradients(forward):
+        moe.zero_grad()
+        inputs = x.clone().requires_grad_()
+        with record_routing(moe) as record:
+            y = forward(inputs * 2)
+            (y.square().sum() + sum(record.losses().values())).backward()
+        return [inputs.grad, *(p.grad.clone() for p in moe.parameters())]
+
+    plain = gradients(moe)
+    again = gradients(lambda inputs: checkpoint(moe, inputs, use_reentrant=False))
+    torch.testing.assert_close(again, plain)
 
 
 def test_rows_are_kept_only_where_a_loss_needs_them():
