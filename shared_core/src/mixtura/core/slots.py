@@ -42,10 +42,10 @@ class SlotRouting(Routing):
             num_units=samples * units_each,
             num_experts=experts,
             mask=mask,
-            logits=logits,
             scores=mix.flatten(0, 1).sum(-1),
             may_be_invalid=False,
         )
+        self.logits = logits
         self.dispatch = dispatch
         self.mix = mix
         self.num_samples = samples

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,13 +22,6 @@ __all__ = [
 ]
 
 DIM = 8
-
-
-class Named(Protocol):
-    """Anything with a name."""
-
-    name: str
-    excused: Mapping[str, str]
 
 
 @dataclass
@@ -86,7 +79,7 @@ class ExpertsCase:
         return torch.randn(units, *self.rows, generator=torch.Generator().manual_seed(seed))
 
 
-Case = TypeVar("Case", bound=Named)
+Case = TypeVar("Case", RouterCase, ExpertsCase)
 
 
 class Registry(Generic[Case]):
