@@ -129,7 +129,10 @@ class Job:
         }
         return [
             f"--config={self.config}",
-            *(f"--{key}={json.dumps(value)}" for key, value in options.items()),
+            *(
+                f"--{key}={value if isinstance(value, str) else json.dumps(value)}"
+                for key, value in options.items()
+            ),
             f"--seed_everything={self.seed}",
             f"--trainer.default_root_dir={place}",
             *FLAGS,
