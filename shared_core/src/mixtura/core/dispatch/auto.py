@@ -1,29 +1,84 @@
 """The dispatch that chooses a dispatch."""
 
+import logging
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mixtura.core.dispatch.base import Dispatch, register_dispatch
-from mixtura.core.dispatch.dense_all import DenseAll
-from mixtura.core.dispatch.sorted_loop import SortedLoop
+from mixtura.core.dispatch.base import Dispatch, dispatch_by_name, register_dispatch
 from mixtura.core.experts.base import Experts
+from mixtura.core.experts.stacked import StackedExperts
 from mixtura.core.routing import Routing
 
-__all__ = ["Auto"]
+__all__ = ["Auto", "choose"]
+
+logger = logging.getLogger(__name__)
+
+FEW_ROWS = 2048  # below, the number of operations counts, not their size
+ROWS_OF_A_LOOP = 160  # per expert; below, reading and writing the weights costs most
 
 
 @register_dispatch("auto")
 class Auto(Dispatch):
-    """Chooses by device, precision and size."""
+    """Chooses by device, precision and size, and logs each choice once (at level INFO).
+
+    Measured by `./just bench core`; name a dispatch to choose otherwise.
+    """
 
     def __init__(self) -> None:
-        self.sorted_loop = SortedLoop()
-        self.dense_all = DenseAll()
+        self._known: dict[str, Dispatch] = {}
 
     def __call__(
         self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
     ) -> Float[Tensor, "units *out"]:
         """Whatever the chosen dispatch gives."""
-        if experts.prefers_mix:
-            return self.dense_all(experts, x, routing)
-        return self.sorted_loop(experts, x, routing)
+        return self.chosen(experts, x, routing)(experts, x, routing)
+
+    def chosen(
+        self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
+    ) -> Dispatch:
+        """The dispatch for this call."""
+        name = choose(experts, x, routing)
+        if name not in self._known:
+            self._known[name] = dispatch_by_name(name)
+            if not torch.compiler.is_compiling():
+                logger.info(
+                    "dispatch %s for %s with %d experts: %d assignments of %d units, %s on %s",
+                    name,
+                    type(experts).__name__,
+                    experts.num_experts,
+                    len(routing.expert),
+                    len(x),
+                    x.dtype,
+                    x.device.type,
+                )
+        return self._known[name]
+
+
+def choose(experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing) -> str:
+    """Name of the fastest dispatch that fits.
+
+    Args:
+        experts: who works.
+        x: the units.
+        routing: the decision; only its sizes matter.
+    """
+    if experts.prefers_mix or torch.compiler.is_exporting():
+        return "dense_all"
+    stacked = isinstance(experts, StackedExperts)
+    if torch.compiler.is_compiling():  # nothing there may depend on the counts
+        return "grouped_mm" if stacked else "dense_all"
+    if not stacked:
+        return "sorted_loop"
+    if x.device.type != "cpu":
+        return "grouped_mm"
+    if experts.kernel_now() is None or routing.place is None:
+        return "sorted_loop"
+    rows = len(routing.expert) * (x[0].numel() // x.shape[-1] if len(x) else 0)
+    narrow = torch.is_autocast_enabled("cpu") or x.dtype in (torch.bfloat16, torch.float16)
+    if rows <= FEW_ROWS and experts.num_experts <= 8:
+        return "padded_bmm" if narrow or x.dtype == torch.float64 else "grouped_mm"
+    if rows < ROWS_OF_A_LOOP * experts.num_experts:
+        return "grouped_mm"
+    return "sorted_loop"
