@@ -144,7 +144,19 @@ def simulate(
 ) -> Solution:
     """Integrate an autonomous field with any solver of `mixtura.dynamics.solvers`."""
     solver = RK4() if solver is None else solver
-    return solver(lambda _, x: bound(x), x0, t)
+    return solver(Autonomous(bound), x0, t)
+
+
+class Autonomous:
+    """A field of states alone in the form that solvers call; hands its layers through."""
+
+    def __init__(self, bound: Callable[[Tensor], Tensor]) -> None:
+        self.bound = bound
+        self.chain = getattr(bound, "chain", None)
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """dx/dt; the time does not matter."""
+        return self.bound(x)
 
 
 def one_expert_each(expert: Int[Tensor, "units"], num_experts: int) -> Routing:

@@ -10,8 +10,34 @@ from mixtura.core import InputError, Routing
 from mixtura.core.experts import Experts
 from mixtura.dynamics.experts.jets import Jet
 from mixtura.dynamics.experts.perceptron import Specialised
+from mixtura.dynamics.solvers.adjoint import Chain
 
 __all__ = ["VectorFields"]
+
+
+class BoundField:
+    """The vector field of all environments, settled for one solve.
+
+    Attributes:
+        chain: the layers, where every environment has one expert of weight one and the field is not
+            expanded; a solver may then differentiate by itself.
+    """
+
+    def __init__(self, field: Specialised, unit: Tensor | None, weight: Tensor | None) -> None:
+        self.field, self.unit, self.weight = field, unit, weight
+        self.chain: Chain | None = None
+        if unit is None and weight is None:
+            self.chain = field.chain()
+
+    def __call__(self, x: Float[Tensor, "units *rows"]) -> Float[Tensor, "units *rows"]:
+        """dx/dt at the states `x` (units, *rows, dims)."""
+        rows = x.reshape(x.shape[0], -1, x.shape[-1])
+        y = self.field(rows if self.unit is None else rows.index_select(0, self.unit))
+        if self.weight is not None:
+            y = y * self.weight.to(y.dtype).view(-1, 1, 1)
+        if self.unit is not None:
+            y = torch.zeros_like(rows).index_add(0, self.unit, y)
+        return y.reshape(x.shape)
 
 
 class VectorFields(Experts):
@@ -95,16 +121,7 @@ class VectorFields(Experts):
         field = self.specialise(self._context_jet(contexts, expansion, order, unit, expert), expert)
         plain = not weight.requires_grad and bool((weight == 1).all())
 
-        def bound(x: Tensor) -> Tensor:
-            rows = x.reshape(x.shape[0], -1, x.shape[-1])
-            y = field(rows if unit is None else rows.index_select(0, unit))
-            if not plain:
-                y = y * weight.to(y.dtype).view(-1, 1, 1)
-            if unit is not None:
-                y = torch.zeros_like(rows).index_add(0, unit, y)
-            return y.reshape(x.shape)
-
-        return bound
+        return BoundField(field, unit, None if plain else weight)
 
     def one(
         self,

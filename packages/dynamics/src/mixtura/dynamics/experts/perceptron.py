@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from mixtura.core import InputError
 from mixtura.dynamics.experts import jets
 from mixtura.dynamics.experts.jets import Jet
+from mixtura.dynamics.solvers.adjoint import Chain
 
 __all__ = ["Activation", "Perceptron", "Specialised", "StackedMLP", "check_depth"]
 
@@ -82,6 +83,22 @@ class Specialised:
         if self.order == 0:
             return self.perceptron(x)
         return jets.taylor_sum(self.perceptron.jet([x] + [None] * self.order))
+
+    def chain(self) -> Chain | None:
+        """The layers one after the other, for a solver; None where the field is expanded."""
+        if self.order:
+            return None
+        weights, biases, betas, activations = [], [], [], []
+        for network in (self.first, self.perceptron):
+            if network is None:
+                continue
+            hidden = len(network.weights) - 1
+            weights += [jet[0] for jet in network.weights]
+            biases += [jet[0] for jet in network.biases]
+            betas += [jet[0] for jet in network.betas] or [None] * hidden
+            betas.append(None)
+            activations += [network.activation] * hidden + [None]
+        return Chain(weights, biases, betas, activations)
 
 
 class StackedMLP(nn.Module):

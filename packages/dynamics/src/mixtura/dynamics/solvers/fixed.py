@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mixtura.core import InputError, configurable
+from mixtura.dynamics.solvers.adjoint import rk4_states
 from mixtura.dynamics.solvers.solution import Field, Solution, Status, check_problem
 from mixtura.dynamics.solvers.tableau import RK4_TABLEAU, TSIT5_TABLEAU, Tableau
 
@@ -79,17 +80,22 @@ class FixedStep(nn.Module):
         times = check_problem(x0, t).to(x0.dtype)
         starts = times[:, :-1].T[..., None, None]
         sizes = times.diff(dim=1).T[..., None, None] / self.substeps
-        stride = self.checkpoint_every or len(starts)
-        pieces, x = [x0[:, :, None]], x0
-        for first in range(0, len(starts), stride):
-            block = (field, x, starts[first : first + stride], sizes[first : first + stride])
+        later = self.later_states(field, x0, starts, sizes)
+        return self.report(torch.cat([x0[:, :, None], later], 2), times)
+
+    def later_states(self, field: Field, x0: Tensor, t: Tensor, h: Tensor) -> Tensor:
+        """States (units, trajectories, intervals, dims) at the ends of all intervals."""
+        stride = self.checkpoint_every or len(t)
+        pieces, x = [], x0
+        for first in range(0, len(t), stride):
+            block = (field, x, t[first : first + stride], h[first : first + stride])
             if self.checkpoint_every and torch.is_grad_enabled():
                 piece = checkpoint(self.advance, *block, use_reentrant=False)
             else:
                 piece = self.advance(*block)
             pieces.append(piece)
             x = piece[:, :, -1]
-        return self.report(torch.cat(pieces, 2), times)
+        return torch.cat(pieces, 2)
 
     def report(self, states: Tensor, times: Tensor) -> Solution:
         """Status of each trajectory, read off its states."""
@@ -105,9 +111,36 @@ class FixedStep(nn.Module):
 
 @configurable
 class RK4(FixedStep):
-    """The classical fourth-order method; the last stage is evaluated at the end of the step."""
+    """The classical fourth-order method; the last stage is evaluated at the end of the step.
+
+    Args:
+        substeps: steps between two output times.
+        checkpoint_every: keep the graph of so many output intervals only and recompute it in
+            backward (0: keep everything). Use it for long horizons.
+        bound: largest absolute state.
+        discrete_adjoint: differentiate solves through perceptrons with `adjoint.rk4_states`, which
+            is faster; switch it off for gradients of gradients.
+    """
 
     tableau = RK4_TABLEAU
+
+    def __init__(
+        self,
+        substeps: int = 1,
+        checkpoint_every: int = 0,
+        bound: float = 1e6,
+        discrete_adjoint: bool = True,
+    ) -> None:
+        super().__init__(substeps, checkpoint_every, bound)
+        self.discrete_adjoint = discrete_adjoint
+
+    def later_states(self, field: Field, x0: Tensor, t: Tensor, h: Tensor) -> Tensor:
+        """Through the hand-written adjoint where the field shows its layers."""
+        chain = getattr(field, "chain", None)
+        fast = self.discrete_adjoint and not self.checkpoint_every and torch.is_grad_enabled()
+        if chain is None or not fast:
+            return super().later_states(field, x0, t, h)
+        return rk4_states(chain, x0, h, self.substeps, self.bound).movedim(0, 2)
 
     def step(self, field: Field, t: Tensor, x: Tensor, h: Tensor) -> Tensor:
         """One step, with as few operations as possible: small systems are bound by their number."""
