@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from mixtura.core.errors import InputError
@@ -82,7 +83,7 @@ def _call(app: App, args: list[str]) -> Any:
     switches = {f"--{each.name}" for each in parameters.values() if each.annotation is bool}
     given = [
         f"{arg}=true" if arg in switches and after.startswith("--") else arg
-        for arg, after in zip(args[1:], [*args[2:], "--"], strict=True)
+        for arg, after in pairwise([*args[1:], "--"])
     ]
     options = parser.instantiate_classes(parser.parse_args(given)).as_dict()
     if "app" in parameters:
