@@ -133,8 +133,8 @@ def from_config(config: Any) -> Any:
     cls = resolve(config["class_path"])
     if not isinstance(cls, type) or not getattr(cls.__init__, CONFIGURABLE, False):
         raise ConfigError(
-            f"{config['class_path']} is not a @configurable class, and nothing else is built from a "
-            "configuration; decorate it if it is yours"
+            f"{config['class_path']} is not a @configurable class, and nothing else is built from "
+            "a configuration; decorate it if it is yours"
         )
     arguments = config.get("init_args") or {}
     parameters = inspect.signature(cls).parameters

@@ -1,4 +1,4 @@
-"""The Lightning side of Mixtura: command line, module base, callbacks, sharing, inspection, benchmarks.
+"""The Lightning side of Mixtura: command line, modules, callbacks, sharing, pages, benchmarks.
 
 Importing this package imports neither torch nor Lightning; its names are imported when asked for.
 """

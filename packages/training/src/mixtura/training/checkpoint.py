@@ -260,7 +260,7 @@ def _save(checkpoint: dict[str, Any], path: Path) -> None:
 
 
 def _operating_system_error(error: BaseException | None) -> OSError | None:
-    """The error of the file system behind `error`; torch reports a failed write in its own words."""
+    """The file system's error behind `error`; torch reports a failed write in its own words."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
@@ -275,7 +275,7 @@ class VerifiedCheckpointIO(CheckpointIO):
         """Write a checkpoint, whole or not at all.
 
         Raises:
-            CheckpointError: when the folder is read-only or the disk full; the old file is untouched.
+            CheckpointError: when the folder is read-only or the disk full; the old file stays.
         """
         path = Path(path)
         try:

@@ -1,12 +1,12 @@
 """Import Lightning without what Lightning seldom uses.
 
-`import pytorch_lightning` brings `torch._dynamo` (for one `isinstance`), matplotlib (for the plots
-of metrics), `scipy.signal` (to see whether it is there) and, where installed, torchvision (for image
-metrics). Together they cost three times as much as torch and Lightning themselves. `install()`
-watches for that one import and, while it runs, hands out deferred modules in their place: a
-deferred module has the name and the path of the real one, and becomes the real one, in place, as
-soon as anybody asks it for something. What Lightning has already taken out of it (a class for
-`isinstance`, a decorator) is a `Deferred` that resolves itself at its first use.
+`import pytorch_lightning` brings `torch._dynamo` (for one `isinstance`), matplotlib (for the
+plots of metrics), `scipy.signal` (to see whether it is there) and, where installed, torchvision
+(for the metrics of images). Together they cost three times as much as torch and Lightning
+themselves. `install()` watches for that one import and, while it runs, hands out deferred modules
+in their place: a deferred module has the name and the path of the real one, and becomes the real
+one, in place, as soon as anybody asks it for something. What Lightning has already taken out of
+it (a class for `isinstance`, a decorator) is a `Deferred` that resolves itself at its first use.
 
 Nothing is removed: `torch.compile`, `metric.plot()` and torchvision work as ever, they are only
 paid for when they are used. `MIXTURA_EAGER_IMPORTS=1` switches all this off.
@@ -34,7 +34,7 @@ _lock = threading.RLock()
 
 
 def install() -> None:
-    """Watch for the import of Lightning or torchmetrics (once per process; nothing is imported here)."""
+    """Watch for the import of Lightning or torchmetrics; once per process, importing nothing."""
     if os.environ.get("MIXTURA_EAGER_IMPORTS") == "1":
         return
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -181,7 +181,7 @@ class _LoadedLoader(importlib.abc.Loader):
 
 
 class _DeferredType(type):
-    """Class of the stand-ins: usable as a type in annotations and `isinstance`, callable, a decorator."""
+    """Class of the stand-ins: a type in annotations and `isinstance`, callable, a decorator."""
 
     _target: tuple[str, str]
 
@@ -227,7 +227,7 @@ def _deferred(module: str, name: str) -> Any:
 def _dynamo_disable(
     function: Callable[..., Any] | None = None, recursive: bool = True, **options: Any
 ) -> Callable[..., Any]:
-    """`torch._dynamo.disable`: before the compiler is loaded nothing can be traced, so the plain call is right."""
+    """`torch._dynamo.disable`: without the compiler nothing is traced; the plain call is right."""
     if function is None:
         return functools.partial(_dynamo_disable, recursive=recursive, **options)
     real: list[Callable[..., Any]] = []

@@ -1,4 +1,4 @@
-"""A training loader that continues in the middle of an epoch with the very batches that were left."""
+"""A training loader that continues in mid-epoch with the very batches that were left."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ MULTIPLIER = 1_000_003
 
 
 def resumable(loader: Any, num_replicas: int = 1, rank: int = 0) -> Any:
-    """`loader` as a `ResumableLoader`; what has no order of its own (streams, lists) is returned as it is."""
+    """`loader` as a `ResumableLoader`; what has no order of its own (streams, lists) as it is."""
     if not isinstance(loader, DataLoader) or hasattr(loader, "state_dict"):
         return loader
     if isinstance(loader.dataset, IterableDataset):

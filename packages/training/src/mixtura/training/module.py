@@ -1,4 +1,4 @@
-"""The base of every LightningModule: task loss, auxiliary terms, optimiser, and what a checkpoint holds."""
+"""The base of every LightningModule: losses, optimiser, and what a checkpoint holds."""
 
 import random
 from abc import abstractmethod
@@ -37,7 +37,7 @@ class NonFiniteError(InputError):
 class MoEModule(pl.LightningModule):
     """Base of all LightningModules here. A subclass says what the task's loss is, and no more.
 
-    The training loss is `task_loss` plus the auxiliary terms of the MoE layers, taken from one record
+    The training loss is `task_loss` plus the auxiliary terms of the MoE layers, taken from a record
     of the forward pass and logged as `aux/NAME`. The checkpoint's hyper-parameters are the
     configuration tree of the module, so that `load_from_checkpoint` needs nothing else, whether the
     module was built from YAML or by hand. The states of the random generators are saved too: a run
@@ -187,11 +187,11 @@ class MoEModule(pl.LightningModule):
     def _sentence(self, found: str) -> str:
         return (
             f"{found} (epoch {self.current_epoch}, step {self.global_step}); look at that batch, "
-            "lower the learning rate, clip gradients, or set nonfinite: skip to leave such batches out"
+            "lower the learning rate, clip gradients, or leave such batches out (nonfinite: skip)"
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take no step on gradients that are not finite, or when every batch of the step was left out."""
+        """Take no step on gradients that are not finite, or when all its batches were left out."""
         if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
             return  # the scaler finds infinities itself, and expects them
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
@@ -210,7 +210,7 @@ class MoEModule(pl.LightningModule):
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
-        """Step, then let the controllers see the statistics of all batches that went into the step."""
+        """Step, then show the controllers the statistics of all batches of the step."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         statistics, self._statistics = self._statistics, {}
         if self.controllers and statistics:
@@ -264,7 +264,7 @@ class MoEModule(pl.LightningModule):
     # Checkpoints.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the configuration tree and the random generators' states: plain values and tensors only."""
+        """Add the configuration and the states of the generators: plain values and tensors only."""
         checkpoint[CONFIG_KEY] = to_config(self)
         checkpoint["mixtura"] = {"schema": SCHEMA, "skipped": self.skipped, "data": self._data()}
         python = random.getstate()
@@ -297,7 +297,7 @@ class MoEModule(pl.LightningModule):
         self.skipped = checkpoint.get("mixtura", {}).get("skipped", 0)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Restore the generators at the first step after a resume: what ran before it may have drawn from them."""
+        """Restore the generators at the first step of a resume: what ran before may have drawn."""
         state, self._random = self._random, None
         if state is None:
             return
@@ -324,7 +324,7 @@ class MoEModule(pl.LightningModule):
             map_location: Where the tensors go.
 
         Raises:
-            InputError: for a file that is missing, altered, no checkpoint of ours, or of another class.
+            InputError: for a file that is missing, altered, not one of ours, or of another class.
         """
         checkpoint = read_checkpoint(Path(checkpoint_path), map_location)
         module = build(checkpoint, Path(checkpoint_path), cls)

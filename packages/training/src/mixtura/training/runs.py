@@ -14,7 +14,7 @@ LIMIT = 100_000
 def claim(root: Path, name: str, verb: str = "fit") -> Path:
     """Make the next free folder of a run and return it; the making is what claims it.
 
-    The other processes of a distributed run inherit the choice of the first through the environment.
+    The other processes of a distributed run inherit the choice through the environment.
 
     Args:
         root: Folder of all runs.

@@ -24,8 +24,8 @@ EMPTY = (
 class Trainer(pl.Trainer):
     """A `pytorch_lightning.Trainer` with what every run here has.
 
-    Checkpoints are written whole and verified when read; training loaders resume in mid-epoch; SIGTERM
-    and Ctrl-C finish the step and save; routing is monitored; empty data is an error.
+    Checkpoints are written whole and verified when read; training loaders resume in mid-epoch;
+    SIGTERM and Ctrl-C finish the step and save; routing is monitored; empty data is an error.
 
     Args:
         callbacks: Further callbacks; a `RoutingMonitor` or `GracefulStop` among them replaces ours.
@@ -66,7 +66,7 @@ class Trainer(pl.Trainer):
             train_dataloaders: Loader of training batches, when there is no data module.
             val_dataloaders: Loader of validation batches, when there is no data module.
             datamodule: The data.
-            ckpt_path: Checkpoint to resume from, exactly where it was saved; `last` takes the newest.
+            ckpt_path: Checkpoint to resume from, where it was saved; `last` takes the newest.
             weights_only: Left to Lightning; checkpoints are always read without executing code.
         """
         if train_dataloaders is not None:

@@ -1,4 +1,4 @@
-"""The jobs of a benchmark: train one model with one seed, score it in one setting; each done once."""
+"""The jobs of a benchmark: train one model with one seed, score it in one setting, each once."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What the experts get to do, logged while a model trains, with a warning when a layer collapses."""
+"""What the experts get to do, logged while a model trains; warns when a layer collapses."""
 
 import warnings
 from typing import Any
@@ -16,11 +16,11 @@ __all__ = ["RoutingMonitor"]
 class RoutingMonitor(Callback):
     """Log the routing statistics of each MoE layer every `every` optimiser steps, over those steps.
 
-    Logged as `routing/FIGURE/LAYER`: `cv` (coefficient of variation of the load), `maxvio` (largest
-    load over the mean, minus 1), `load_entropy` and `router_entropy` (nats), `dead` (experts with no
-    assignment), `cold` (experts below `cold_share` of the mean load), `churn` (share of the load that
-    moved since the last time), `active` (experts per unit), `load_max`. Each expert's load is in
-    `loads`, and is logged as `routing/load/LAYER/EXPERT` if `each_expert`.
+    Logged as `routing/FIGURE/LAYER`: `cv` (coefficient of variation of the load), `maxvio`
+    (largest load over the mean, minus 1), `load_entropy` and `router_entropy` (nats), `dead`
+    (experts without a unit), `cold` (experts below `cold_share` of the mean load), `churn` (share
+    of the load that moved since the last time), `active` (experts per unit), `load_max`. Each
+    expert's load is in `loads`, and is logged as `routing/load/LAYER/EXPERT` if `each_expert`.
 
     Args:
         every: Optimiser steps between two lines of the log.
@@ -115,9 +115,9 @@ class RoutingMonitor(Callback):
         if self._collapsed[layer] == self.collapse_after:
             warnings.warn(
                 f"layer {layer} has collapsed: expert {int(self.loads[layer].argmax())} takes "
-                f"{figures['load_max']:.0%} of the assignments and {int(figures['dead'])} of {experts} "
-                "experts get none; raise the weight of its load-balance loss or lower the router's "
-                "learning rate",
+                f"{figures['load_max']:.0%} of the assignments and {int(figures['dead'])} of "
+                f"{experts} experts get none; raise the weight of its load-balance loss or lower "
+                "the router's learning rate",
                 stacklevel=2,
             )
 

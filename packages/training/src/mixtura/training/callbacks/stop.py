@@ -13,7 +13,7 @@ __all__ = ["GracefulStop", "Stopped"]
 
 
 class Stopped(SystemExit):
-    """A run that a signal ended after its state was saved; the code is 128 plus the signal's number."""
+    """A run that a signal ended after its state was saved; the code is 128 plus its number."""
 
     def __init__(self, number: int, path: Path | None) -> None:
         super().__init__(128 + number)

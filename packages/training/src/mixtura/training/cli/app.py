@@ -9,12 +9,12 @@ __all__ = ["App", "Verb"]
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """A subcommand that is a plain function: its typed arguments are the options, its docstring the help.
+    """A plain function as a subcommand: its arguments are the options, its docstring the help.
 
     Attributes:
         name: What the user types.
         summary: One line for the list of subcommands.
-        function: Where the function is, as `package.module:function`; imported when the verb is used.
+        function: Where the function is, as `package.module:function`; imported when used.
         names: Folder of packaged YAML files whose names the first positional argument may be.
     """
 
@@ -34,7 +34,7 @@ LIGHTNING = {
 SHARED = (
     Verb(
         name="benchmark",
-        summary="run a recipe (models x settings x seeds) and write the table; continues where it stopped",
+        summary="run a recipe (models x settings x seeds), or continue it, and write the table",
         function="mixtura.training.benchmark:run_recipe",
         names="recipes",
     ),

@@ -1,4 +1,4 @@
-"""The light half of every command line: what can be said without a model is said without importing torch."""
+"""The light half of every command line: what needs no model is said without importing torch."""
 
 import os
 import sys
@@ -62,7 +62,7 @@ def _answer(app: App, args: list[str]) -> bool:
         sys.stdout.write(script(app, shell))
     elif verb.startswith("-"):
         raise Mistake(
-            f"expected a subcommand first, got {verb!r}; the subcommands are {', '.join(_verbs(app))}",
+            f"expected a subcommand first, got {verb!r}; there are {', '.join(_verbs(app))}",
             f"options come after it: {app.program} fit {verb} ...",
         )
     elif verb not in _verbs(app):

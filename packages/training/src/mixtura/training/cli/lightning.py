@@ -120,7 +120,7 @@ class MixturaCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Claim the run's folder and put loggers, checkpoints and progress there, where YAML does not say otherwise."""
+        """Put loggers, checkpoints and progress into the run's folder, unless YAML differs."""
         config = self.config_init[self.verb]["trainer"]
         callbacks = _listed(config.get("callbacks"))
         if config.get("fast_dev_run"):
@@ -178,7 +178,7 @@ class MixturaCLI(LightningCLI):
 
 
 def _from_checkpoint(args: list[str]) -> list[str]:
-    """Options for the model and the data that a checkpoint was made with, where nothing else names them."""
+    """Options for the model and the data of a checkpoint, where nothing else names them."""
     paths = [arg.partition("=")[2] for arg in args if arg.startswith("--ckpt_path=")]
     if not paths or not Path(paths[-1]).is_file():
         return []

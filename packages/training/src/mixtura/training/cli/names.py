@@ -26,7 +26,7 @@ def describe(path: Path) -> str:
 
 
 def nearest(name: str, names: list[str], count: int = 3) -> list[str]:
-    """The names most like `name`: close spellings first, then those that contain one of its parts."""
+    """The names most like `name`: close spellings first, then those that share a part with it."""
     close = get_close_matches(name, names, n=count, cutoff=0.5)
     parts = [part for part in name.replace("-", "/").split("/") if len(part) > 2]
     related = [each for each in names if each not in close and any(p in each for p in parts)]

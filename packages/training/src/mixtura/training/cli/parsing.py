@@ -1,4 +1,4 @@
-"""Argument parsing that raises instead of exiting, in the words of `mixtura.training.cli.sentences`."""
+"""Argument parsing that raises instead of exiting, in the words of `cli.sentences`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ class ParseError(Exception):
 
 
 class Raising:
-    """Makes an argument parser raise `ParseError` instead of printing pages of usage and exiting."""
+    """Makes a parser raise `ParseError` instead of printing pages of usage and exiting."""
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Called by the parser for whatever it refuses."""

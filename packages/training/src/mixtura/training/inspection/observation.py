@@ -23,7 +23,7 @@ class Layer:
         statistics: Counts and entropies.
         together: How often two experts worked on the same unit.
         aspects: By aspect: counts of each category and expert, and the names of the categories.
-        examples: For the first samples: the expert with the largest weight at each unit, -1 for none.
+        examples: For the first samples: the expert of largest weight at each unit, -1 for none.
         first: The expert with the largest weight of every unit, in order.
     """
 

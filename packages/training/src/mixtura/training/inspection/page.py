@@ -24,7 +24,7 @@ TITLES = {
     ),
     "together": (
         "Experts that work together",
-        "Of the units of the expert in the row, the share on which the expert in the column worked too.",
+        "Share of the units of the expert in the row on which the one in the column worked too.",
     ),
     "examples": (
         "Single samples",
@@ -34,7 +34,8 @@ TITLES = {
 }
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; }
+body { max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 p { max-width: 46rem; } img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }

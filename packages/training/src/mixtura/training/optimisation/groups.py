@@ -24,7 +24,7 @@ def parameter_groups(
 
     `decay`: weights of two or more dimensions, with `weight_decay`. `no_decay`: norms, biases and
     everything one-dimensional (a stacked bias of experts, `(experts, dim)`, is told by its name).
-    `router`: whatever lies inside a `mixtura.core.Router`, never decayed, with `router_lr` if given.
+    `router`: what lies inside a `mixtura.core.Router`, never decayed, with `router_lr` if given.
 
     Args:
         model: The model; a parameter used twice is counted once.
@@ -56,7 +56,7 @@ def parameter_groups(
 
 
 def _walk(model: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn.Module, bool]]:
-    """Each trainable parameter once, with its local name, its module and whether a router holds it."""
+    """Each trainable parameter once: its local name, its module, whether a router holds it."""
     routers = {id(inner) for m in model.modules() if isinstance(m, Router) for inner in m.modules()}
     seen: set[int] = set()
     for module in model.modules():

@@ -16,7 +16,7 @@ __all__ = ["SGD", "AdamW", "Optimizer", "TorchOptimizer"]
 
 
 class Optimizer(ABC):
-    """How a model is optimised: `build(model)` gives the torch optimiser over its parameter groups."""
+    """How a model is optimised: `build(model)` gives a torch optimiser over its groups."""
 
     @abstractmethod
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -45,7 +45,7 @@ class AdamW(Optimizer):
         eps: Added to the denominator.
         router_lr: Learning rate of the routers; None means the common one.
 
-    Reference: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019 (arXiv:1711.05101).
+    Reference: Loshchilov, Hutter, Decoupled Weight Decay Regularization, 2019 (arXiv:1711.05101).
     """
 
     def __init__(

@@ -151,7 +151,7 @@ def _weights(folder: Path, config: Mapping[str, Any], model: nn.Module) -> dict[
 
 
 def _with_tied(state: dict[str, Any], model: nn.Module) -> dict[str, Any]:
-    """Add the second names of tensors that the model shares between modules; they are stored once."""
+    """Add the second names of tensors that modules of the model share; they are stored once."""
     groups: dict[int, list[str]] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
         groups.setdefault(id(tensor), []).append(name)
