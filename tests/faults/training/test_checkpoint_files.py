@@ -18,8 +18,6 @@ from mixtura.training.checkpoint import sidecar, write_whole
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyModule
 from tests.faults.training.runner import fit
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:

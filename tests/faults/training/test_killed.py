@@ -10,8 +10,6 @@ import pytest
 
 from tests.faults.training.runner import curve, fit, forked, wait
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def killed(folder: Path, log: Path, after: int, delay: float, **options: int) -> int:
     """Start a run, kill it some time behind step `after`, and resume it to its end."""

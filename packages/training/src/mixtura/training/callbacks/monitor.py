@@ -4,7 +4,6 @@ import warnings
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
@@ -76,7 +75,7 @@ class RoutingMonitor(Callback):
         window, self._window = self._window, {}
         logged: dict[str, float] = {}
         for layer, statistics in window.items():
-            figures = self._of(layer, _over_ranks(statistics, trainer))
+            figures = self._of(layer, statistics.across_ranks())
             self.figures[layer] = figures
             logged |= {f"routing/{name}/{layer}": value for name, value in figures.items()}
             if self.each_expert:
@@ -120,17 +119,3 @@ class RoutingMonitor(Callback):
                 "the router's learning rate",
                 stacklevel=2,
             )
-
-
-def _over_ranks(one: LayerStatistics, trainer: pl.Trainer) -> LayerStatistics:
-    """The statistics summed over ranks."""
-    if trainer.world_size == 1 or not torch.distributed.is_initialized():
-        return one
-
-    def total(value: Tensor | None) -> Tensor | None:
-        return None if value is None else trainer.strategy.reduce(value.clone(), reduce_op="sum")
-
-    counts, units = total(one.counts), total(one.num_units)
-    assert counts is not None
-    assert units is not None
-    return LayerStatistics(counts, total(one.score_sum), total(one.entropy_sum), units)

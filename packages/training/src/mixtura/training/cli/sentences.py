@@ -130,10 +130,7 @@ def _given(args: list[str]) -> Iterator[tuple[str, str]]:
         if not equals and position + 1 < len(args):
             value = args[position + 1]
         if flag in ("--config", "-c") and Path(value).is_file():
-            try:
-                yield from _classes(yaml.safe_load(Path(value).read_text(encoding="utf-8")), "")
-            except yaml.YAMLError:
-                pass
+            yield from _classes(yaml.safe_load(Path(value).read_text(encoding="utf-8")), "")
         elif flag.startswith("--") and value:
             yield flag.lstrip("-").removesuffix(".class_path"), value
         position += 1

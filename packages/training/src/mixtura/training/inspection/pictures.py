@@ -181,6 +181,7 @@ def comparison(seen: Observation, other: Observation) -> Figure:
             share = one.layers[name].statistics.load.cpu().numpy()
             at = np.arange(len(share)) + (number - 0.5) * 0.4
             axes.bar(at, share, 0.38, color=COLOURS[number], label=one.name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(name, fontsize=9, loc="left")
         axes.tick_params(labelsize=7)
         axes.set_xlabel("expert", fontsize=8)

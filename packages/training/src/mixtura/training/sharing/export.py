@@ -1,5 +1,6 @@
 """The verb `export`: from a checkpoint to something to share."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -118,8 +119,16 @@ def _program(module: MoEModule, data: Any, path: Path, kind: Literal["pt2", "onn
 
 def _call(module: MoEModule, batch: Any) -> tuple[nn.Module, list[Tensor]]:
     """The network and the tensors that it was called with for a batch."""
-    calls: list[tuple[Any, ...]] = []
-    hook = module.network.register_forward_pre_hook(lambda _, args: calls.append(args))
+    calls: list[list[Any]] = []
+
+    def keep(network: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        bound = inspect.signature(network.forward).bind(*args, **named)
+        values = list(bound.arguments.values())
+        while values and values[-1] is None:
+            values.pop()
+        calls.append(values)
+
+    hook = module.network.register_forward_pre_hook(keep, with_kwargs=True)
     with torch.no_grad():
         module.eval().evaluate(batch)
     hook.remove()
@@ -128,4 +137,4 @@ def _call(module: MoEModule, batch: Any) -> tuple[nn.Module, list[Tensor]]:
             f"{type(module.network).__name__} is not called with tensors alone and cannot become a "
             "program; share it as a folder"
         )
-    return module.network, list(calls[0])
+    return module.network, calls[0]

@@ -1,6 +1,7 @@
 """Models as programs for other runtimes: `torch.export` and ONNX, compared with eager."""
 
 import copy
+import functools
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +61,8 @@ def export_program(
                 f"the exported program differs from the model by {distance:.2g} (allowed: "
                 f"{TOLERANCE}); it was not written"
             )
-        write_whole(path, lambda temporary: _write(program, temporary, kind, inputs), beside=False)
+        write = functools.partial(_write, program, kind, inputs)
+        write_whole(path, write, beside=False)
         return distance
     raise SharingError(
         f"{type(model).__name__} cannot be exported to {kind} ({'; '.join(reasons)}); "
@@ -68,7 +70,7 @@ def export_program(
     )
 
 
-def _write(program: Any, path: Path, kind: str, inputs: Sequence[Tensor]) -> None:
+def _write(program: Any, kind: str, inputs: Sequence[Tensor], path: Path) -> None:
     if kind == "pt2":
         with path.open("wb") as file:
             torch.export.save(program, file)

@@ -1,0 +1,171 @@
+"""The Lightning verbs in process: composition, mistakes, checkpoints, folders."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from tests.e2e.training.toyapp.main import main
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIXTURA_RUN_FOLDER", raising=False)
+
+
+def run(*args: str) -> int:
+    return main(["--trainer.enable_progress_bar=false" if a == "@" else a for a in args])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a finished `fit`."""
+    root = tmp_path_factory.mktemp("trained")
+    assert run("fit", "--config", "tiny", "@", f"--trainer.default_root_dir={root}") == 0
+    return root / "tiny" / "0" / "checkpoints" / "best.ckpt"
+
+
+def test_fit_leaves_everything(trained: Path) -> None:
+    folder = trained.parents[1]
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "metrics.csv", "checkpoints"} <= names
+    assert any(name.startswith("events.out") for name in names)
+    files = {path.name for path in trained.parent.iterdir()}
+    assert files == {"best.ckpt", "best.ckpt.sha256", "last.ckpt", "last.ckpt.sha256"}
+    text = (folder / "config.yaml").read_text()
+    assert "${" not in text
+    assert yaml.safe_load(text)["model"]["init_args"]["network"]["init_args"]["dim"] == 8
+    header = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/loss", "val/loss", "aux/load_balance"} <= set(header)
+    torch.load(trained, weights_only=True)
+
+
+def test_composition_interpolation_and_print_config(capsys: pytest.CaptureFixture[str]) -> None:
+    status = run(
+        "fit",
+        "--config=tiny",
+        "-c",
+        "more-experts",
+        "--data.init_args.dim=6",
+        "--model.init_args.optimizer=SGD",
+        "--model.init_args.optimizer.init_args.momentum=0.5",
+        "--print_config",
+    )
+    assert status == 0
+    tree = yaml.safe_load(capsys.readouterr().out)
+    network = tree["model"]["init_args"]["network"]["init_args"]
+    assert network["num_experts"] == 8
+    assert network["top_k"] == 2
+    assert tree["model"]["init_args"]["optimizer"]["class_path"].endswith("SGD")
+    assert tree["data"]["init_args"]["dim"] == 6
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--trainer.max_epoch", "3"], "did you mean trainer.max_epochs"),
+        (["--trainr.max_epochs", "3"], "did you mean trainer.max_epochs"),
+        (["--trainer.max_epochs", "x"], "trainer.max_epochs: expected an int; got x"),
+        (["--model.init_args.network.init_args.num_expert=3"], "did you mean num_experts"),
+        (["--model.init_args.network.init_args.num_experts=eight"], "num_experts: expected an int"),
+        (["--model.init_args.network.init_args.top_k=30"], "top_k must be at most num_experts (4)"),
+        (["--model.init_args.optimizer=AdamWx"], "did you mean AdamW"),
+        (
+            ["--model.init_args.optimizer=SGD", "--model.init_args.optimizer.init_args.momentu=1"],
+            "did you mean momentum",
+        ),
+        (["--data.init_args.batch_sise=3"], "did you mean batch_size"),
+        (["--model", "ToyClasifier"], "did you mean ToyClassifier"),
+        (["stray"], "options begin with --"),
+        (["--trainer.accelerator=cuda"], "CUDAAccelerator"),
+        (["--data.init_args.num_samples=0"], "has no batch"),
+        (["--data.init_args.nan_at=3"], "is nan (epoch 0, step"),
+        (["--trainer.default_root_dir=/proc/none"], "choose another folder"),
+    ],
+)
+def test_mistakes_are_sentences(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "accelerator" in args[0] and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert run("fit", "--config=tiny", "@", *args) == 2
+    said = capsys.readouterr().err.strip()
+    lines = said[said.rindex("mixtura-toy: error") :].splitlines()
+    assert words in lines[0] + lines[-1]
+    assert len(lines) <= 5
+
+
+def test_wrong_keys_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("model: {init_args: {network: {init_args: {num_expert: 8}}}}")
+    assert run("fit", "--config=tiny", f"--config={path}") == 2
+    said = capsys.readouterr().err
+    assert "model.init_args.network.init_args.num_expert" in said
+    assert "did you mean num_experts" in said
+
+
+def test_traceback_and_errors_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mixtura.core.errors import InputError
+
+    from tests.e2e.training.toyapp.model import ToyData
+
+    with pytest.raises(InputError, match="no batch"):
+        run("fit", "--config=tiny", "@", "--data.init_args.num_samples=0", "--traceback")
+
+    def broken(self: ToyData, stage: str) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(ToyData, "setup", broken)
+    with pytest.raises(ValueError, match="a bug"):
+        run("fit", "--config=tiny", "@")
+
+
+def test_checkpoint_alone_is_enough(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("test", f"--ckpt_path={trained}", "@") == 0
+    out = capsys.readouterr().out
+    assert "test/accuracy" in out
+    assert "toyclassifier/test-0" in out
+    assert run("validate", f"--ckpt_path={trained}", "@") == 0
+    assert run("predict", f"--ckpt_path={trained}", "@") == 0
+
+
+def test_checkpoint_of_other_sizes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = run("test", "--config=tiny", "--config=more-experts", f"--ckpt_path={trained}", "@")
+    assert status == 2
+    said = capsys.readouterr().err
+    assert "network.num_experts is 4 in the checkpoint and 8 here" in said
+
+
+def test_resume_in_a_new_folder(trained: Path, tmp_path: Path) -> None:
+    last = trained.with_name("last.ckpt")
+    before = last.read_bytes()
+    status = run("fit", "--config=tiny", "@", "--trainer.max_epochs=3", f"--ckpt_path={last}")
+    assert status == 0
+    assert last.read_bytes() == before
+    metrics = (tmp_path / "runs/tiny/0/metrics.csv").read_text()
+    assert metrics.count("\n") > 2
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    for _ in range(2):
+        assert run("fit", "--config=tiny", "@", "--trainer.max_epochs=1") == 0
+    assert {path.name for path in (tmp_path / "runs/tiny").iterdir()} == {"0", "1"}
+
+
+def test_advertising_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert run("fit", "--config=tiny", "@", "--trainer.fast_dev_run=1") == 0
+    assert "litlogger" not in caplog.text
+    assert "💡" not in caplog.text
+
+
+def test_fit_help_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fit", "--help") == 0
+    text = capsys.readouterr().out
+    for words in ("--trainer.max_epochs", "--model", "--data", "--ckpt_path", "--print_config"):
+        assert words in text
+    assert run("export", "--help") == 0
+    assert "--repo" in capsys.readouterr().out

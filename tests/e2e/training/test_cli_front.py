@@ -1,0 +1,120 @@
+"""What the command line answers without torch, and how fast."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.training.toyapp.main import main
+
+
+def ask(*args: str) -> int:
+    return main(list(args))
+
+
+def test_help_page(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask("--help") == ask() == 0
+    text = capsys.readouterr().out
+    for verb in ("fit", "validate", "test", "predict", "benchmark", "export", "inspect", "configs"):
+        assert f"  {verb} " in text
+    assert "mixtura-toy fit --config" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask("--version") == 0
+    assert "torch 2." in capsys.readouterr().out
+
+
+def test_configs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask("configs") == 0
+    assert "tiny          Tiny classifier on made points." in capsys.readouterr().out
+    assert ask("configs", "more") == 0
+    assert "tiny" not in capsys.readouterr().out
+    assert ask("configs", "show", "tiny") == 0
+    assert "seed_everything: 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask("completion", shell) == 0
+    text = capsys.readouterr().out
+    assert "more-experts tiny" in text
+    assert "toys" in text
+    assert "ToyClassifier" in text
+    assert len(text) < 5000
+
+
+def test_completion_works_in_bash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask("completion", "bash")
+    script = tmp_path / "toy.bash"
+    script.write_text(capsys.readouterr().out)
+    command = (
+        f"source {script}; COMP_WORDS=(mixtura-toy fit --config ti); COMP_CWORD=3; _mixtura_toy; "
+        "echo ${COMPREPLY[@]}; COMP_WORDS=(mixtura-toy ins); COMP_CWORD=1; _mixtura_toy; "
+        "echo ${COMPREPLY[@]}"
+    )
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert done.stdout.split() == ["tiny", "inspect"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("fot",), "did you mean fit"),
+        (("--config", "tiny"), "expected a subcommand first"),
+        (("fit", "--config", "tny"), "the nearest names are tiny"),
+        (("fit", "-c", "tny"), "the nearest names are tiny"),
+        (("fit", "--config=tny.yaml"), "tiny"),
+        (("fit", "--config"), "needs a value"),
+        (("test", "--ckpt_path", "lost.ckpt"), "no such file"),
+        (("benchmark", "toyz"), "the nearest names are toys"),
+        (("configs", "nothing-like-it"), "no packaged configuration"),
+        (("completion", "fish"), "expected a shell (bash, zsh)"),
+    ],
+)
+def test_mistakes(args: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(*args) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) <= 5
+    assert "Traceback" not in said
+
+
+def test_files_that_are_no_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.yaml"
+    for content, words in (
+        (b"a: [1\nb: 2", "line 2"),
+        (b"- 1\n- 2", "holds list"),
+        (b"\xff\xfe\x00weights", "not a text file"),
+        (b"", "holds NoneType"),
+    ):
+        path.write_bytes(content)
+        assert ask("fit", "--config", str(path)) == 2
+        assert words in capsys.readouterr().err
+    assert ask("fit", "--config", str(tmp_path)) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["--version"], ["configs"], ["fot"], ["fit", "--config", "x"]]
+)
+def test_answers_within_a_second_without_torch(args: list[str], repository: Path) -> None:
+    code = (
+        "import sys\nfrom tests.e2e.training.toyapp.main import main\n"
+        f"status = main({args!r})\n"
+        "assert 'torch' not in sys.modules and 'pytorch_lightning' not in sys.modules\n"
+        "sys.exit(status)"
+    )
+    begin = time.process_time(), time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True
+    )
+    took = time.perf_counter() - begin[1]
+    assert done.returncode == (2 if args[0][0] == "f" else 0), done.stderr
+    assert took < 3, f"{took:.2f} s (0.1 s on an idle machine)"
