@@ -17,6 +17,7 @@ from mixtura.core.replay import replayed
 from mixtura.core.router import Router
 from mixtura.core.routing import Routing
 from mixtura.core.shared import SharedExpert
+from mixtura.core.sink import Call, Sink
 from mixtura.core.units import TokenUnits, Units
 
 __all__ = ["MoELayer"]
@@ -61,7 +62,8 @@ class MoELayer(nn.Module):
         self.dispatch: Dispatch = dispatch_by_name(dispatch)
         self.units = TokenUnits() if units is None else units
         self._keeps_outputs = any("outputs" in loss.needs for loss in self.losses)
-        self._sink: list[Routing] | None = None
+        self._sink: Sink | None = None
+        self._observer: tuple[str, Any] | None = None
         self._warned = False
 
     @property
@@ -138,7 +140,10 @@ class MoELayer(nn.Module):
                 f"the routing is for {routing.num_units} units, but the input has "
                 f"{units.shape[0]}; route an input of this size"
             )
-        if routing.plain and not (self.training and self._keeps_outputs):
+        if self._observer is not None:
+            name, observation = self._observer
+            y = observation.watch(name, self, units, routing)
+        elif routing.plain and not (self.training and self._keeps_outputs):
             y = self.dispatch(self.experts, units, routing)
         else:
             rows = self.experts(routing.gather(units), routing)
@@ -147,9 +152,12 @@ class MoELayer(nn.Module):
                 routing.outputs = rows
         if self.shared is None:
             return self.units.ungroup(y, x.shape)
+        shared = self.shared(x if self.shared.view == "input" else units)
+        if self._observer is not None:
+            self._observer[1].watch_shared(shared)
         if self.shared.view == "input":
-            return self.units.ungroup(y, x.shape) + self.shared(x)
-        return self.units.ungroup(y + self.shared(units), x.shape)
+            return self.units.ungroup(y, x.shape) + shared
+        return self.units.ungroup(y + shared, x.shape)
 
     def _remember(self, routing: Routing) -> None:
         if self._sink is None:
@@ -164,7 +172,7 @@ class MoELayer(nn.Module):
             )
         routing.replayed = replayed(routing.expert)
         if routing.replayed is not True:
-            self._sink.append(routing)
+            self._sink.last = Call(routing, self._sink.last)
 
     def _warn_unrecorded(self) -> None:
         if torch.compiler.is_compiling() or replayed(torch.empty(0)) is True:

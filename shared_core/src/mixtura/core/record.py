@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mixtura.core.errors import InputError
 from mixtura.core.layer import MoELayer
 from mixtura.core.routing import Routing
+from mixtura.core.sink import Call, Sink
 from mixtura.core.statistics import LayerStatistics
 
 __all__ = ["Record", "moe_layers", "record_routing"]
@@ -25,16 +26,17 @@ class Record:
 
     def __init__(self, layers: dict[str, MoELayer]) -> None:
         self.layers = layers
-        self._sinks: dict[str, list[Routing]] = {}
-        self._start: dict[str, int] = {}
+        self._sinks: dict[str, Sink] = {}
+        self._start: dict[str, Call] = {}
+        self._closed: dict[str, list[Routing]] | None = None
 
     @property
     def calls(self) -> dict[str, list[Routing]]:
         """Each layer's routings in the order of its calls, without those recomputed in backward."""
-        return {
-            name: [call for call in sink[self._start[name] :] if not bool(call.replayed)]
-            for name, sink in self._sinks.items()
-        }
+        found = self._closed
+        if found is None:
+            found = {name: s.since(self._start[name]) for name, s in self._sinks.items()}
+        return {name: [c for c in calls if not bool(c.replayed)] for name, calls in found.items()}
 
     def losses(self) -> dict[str, Float[Tensor, ""]]:
         """The weighted auxiliary terms, by name: add them to the task loss.
@@ -74,14 +76,13 @@ class Record:
     def _open(self) -> None:
         for name, layer in self.layers.items():
             if layer._sink is None:
-                layer._sink = []
+                layer._sink = Sink()
             self._sinks[name] = layer._sink
-            self._start[name] = len(layer._sink)
+            self._start[name] = layer._sink.last
 
     def _close(self, outermost: dict[str, bool]) -> None:
+        self._closed = {name: s.since(self._start[name]) for name, s in self._sinks.items()}
         for name, layer in self.layers.items():
-            self._sinks[name] = self._sinks[name][self._start[name] :]
-            self._start[name] = 0
             if outermost[name]:
                 layer._sink = None
 

@@ -15,6 +15,7 @@ __all__ = ["Auto", "choose"]
 
 logger = logging.getLogger(__name__)
 
+CHOICES = ("sorted_loop", "padded_bmm", "grouped_mm", "dense_all")
 FEW_ROWS = 2048  # below, the number of operations counts, not their size
 ROWS_OF_A_LOOP = 160  # per expert; below, reading and writing the weights costs most
 
@@ -27,33 +28,27 @@ class Auto(Dispatch):
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, Dispatch] = {}
+        self._dispatches = {name: dispatch_by_name(name) for name in CHOICES}
+        self._told: set[str] = set()
 
     def __call__(
         self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
     ) -> Float[Tensor, "units *out"]:
         """Whatever the chosen dispatch gives."""
-        return self.chosen(experts, x, routing)(experts, x, routing)
-
-    def chosen(
-        self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing
-    ) -> Dispatch:
-        """The dispatch for this call."""
         name = choose(experts, x, routing)
-        if name not in self._known:
-            self._known[name] = dispatch_by_name(name)
-            if not torch.compiler.is_compiling():
-                logger.info(
-                    "dispatch %s for %s with %d experts: %d assignments of %d units, %s on %s",
-                    name,
-                    type(experts).__name__,
-                    experts.num_experts,
-                    len(routing.expert),
-                    len(x),
-                    x.dtype,
-                    x.device.type,
-                )
-        return self._known[name]
+        if not torch.compiler.is_compiling() and name not in self._told:
+            self._told.add(name)
+            logger.info(
+                "dispatch %s for %s with %d experts: %d assignments of %d units, %s on %s",
+                name,
+                type(experts).__name__,
+                experts.num_experts,
+                len(routing.expert),
+                len(x),
+                x.dtype,
+                x.device.type,
+            )
+        return self._dispatches[name](experts, x, routing)
 
 
 def choose(experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing) -> str:
