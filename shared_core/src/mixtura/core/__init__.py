@@ -55,6 +55,15 @@ if TYPE_CHECKING:
         ModuleExperts,
         StackedExperts,
     )
+    from mixtura.core.growing import (
+        BAM,
+        BAM_SHARED_KV,
+        BTX,
+        DenseFFN,
+        compose,
+        merge_to_dense,
+        upcycle_ffn,
+    )
     from mixtura.core.layer import MoELayer
     from mixtura.core.losses import (
         ActiveScores,
@@ -93,6 +102,7 @@ if TYPE_CHECKING:
         routing_variance,
         smooth_load,
     )
+    from mixtura.core.observation import Observation, Observed, observe
     from mixtura.core.precise import PreciseBuffers
     from mixtura.core.record import Record, moe_layers, record_routing
     from mixtura.core.router import Router
@@ -137,12 +147,14 @@ if TYPE_CHECKING:
         TopAny,
         TopK,
         TopP,
+        UnitWeights,
         WeightInputs,
     )
     from mixtura.core.shared import OutputBias, SharedExpert
     from mixtura.core.sinkhorn_knopp import sinkhorn
     from mixtura.core.slots import SlotRouting
     from mixtura.core.statistics import LayerStatistics
+    from mixtura.core.structure import append_experts, replace_expert, select_experts
     from mixtura.core.units import SampleUnits, SegmentUnits, TokenUnits, Units
 
 _ROOMS = {
@@ -194,6 +206,15 @@ _ROOMS = {
         "ModuleExperts",
         "StackedExperts",
     ),
+    "growing": (
+        "BAM",
+        "BAM_SHARED_KV",
+        "BTX",
+        "DenseFFN",
+        "compose",
+        "merge_to_dense",
+        "upcycle_ffn",
+    ),
     "layer": ("MoELayer",),
     "losses": (
         "ActiveScores",
@@ -232,6 +253,7 @@ _ROOMS = {
         "routing_variance",
         "smooth_load",
     ),
+    "observation": ("Observation", "Observed", "observe"),
     "precise": ("PreciseBuffers",),
     "record": ("Record", "moe_layers", "record_routing"),
     "router": ("Router",),
@@ -276,17 +298,22 @@ _ROOMS = {
         "TopAny",
         "TopK",
         "TopP",
+        "UnitWeights",
         "WeightInputs",
     ),
     "shared": ("OutputBias", "SharedExpert"),
     "sinkhorn_knopp": ("sinkhorn",),
     "slots": ("SlotRouting",),
     "statistics": ("LayerStatistics",),
+    "structure": ("append_experts", "replace_expert", "select_experts"),
     "units": ("SampleUnits", "SegmentUnits", "TokenUnits", "Units"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "BAM",
+    "BAM_SHARED_KV",
+    "BTX",
     "ActiveScores",
     "Adjustment",
     "All",
@@ -305,6 +332,7 @@ __all__ = [
     "CosineScore",
     "DSelectScore",
     "DeepMLPExperts",
+    "DenseFFN",
     "DirichletPrior",
     "Dispatch",
     "Edit",
@@ -345,6 +373,8 @@ __all__ = [
     "MultiplyWeights",
     "MutualInformation",
     "NoisyLinearScore",
+    "Observation",
+    "Observed",
     "OffsetLogits",
     "OutputBias",
     "OverrideScores",
@@ -390,14 +420,17 @@ __all__ = [
     "TopK",
     "TopP",
     "TopPControl",
+    "UnitWeights",
     "Units",
     "WeightInputs",
     "active_scores",
+    "append_experts",
     "attach_loss",
     "balanced_assignment",
     "beta_cdf",
     "capacity_prediction",
     "combine",
+    "compose",
     "configurable",
     "dirichlet_prior",
     "edit_routing",
@@ -409,17 +442,22 @@ __all__ = [
     "layer_capacity",
     "load_balance",
     "locality",
+    "merge_to_dense",
     "moe_layers",
     "mutual_information",
+    "observe",
     "record_routing",
+    "replace_expert",
     "router_entropy",
     "router_z",
     "routers",
     "routing_contrastive",
     "routing_variance",
+    "select_experts",
     "sinkhorn",
     "smooth_load",
     "to_config",
+    "upcycle_ffn",
 ]
 
 

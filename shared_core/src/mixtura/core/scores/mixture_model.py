@@ -28,7 +28,8 @@ class MixtureModelScore(PreciseBuffers, Score):
     (`parameters()`) an optimiser group of their own. Balance follows from the fit.
 
     The means start at k-means++ seeds of the first training call. A component whose running
-    responsibility falls below 1e-4 of the mean is put on the unit that the model explains worst.
+    responsibility falls below 1e-4 of the mean is put on the unit that is explained worst, among
+    its expert's own unless the whole expert has died out.
 
     Input-Domain-Aware MoE (arXiv 2510.16448), whose code is not public.
 
@@ -131,14 +132,21 @@ class MixtureModelScore(PreciseBuffers, Score):
         nll = -joint.logsumexp(-1)
         now = joint.softmax(-1).mean(0).to(self.responsibility.dtype)
         self.responsibility.lerp_(now, 0.01)
-        dead = self.responsibility < 1e-4 * self.responsibility.mean()
-        count = min(int(dead.sum()), len(q))
-        if count:
-            worst = nll.topk(count).indices
-            dead = dead.nonzero().squeeze(1)[:count]
-            self.mean[dead] = q[worst].to(self.mean.dtype)
-            self.log_variance[dead] = 0.0
-            self.responsibility[dead] = self.responsibility.mean()
+        bound = 1e-4 * self.responsibility.mean()
+        dead = (self.responsibility < bound).nonzero().squeeze(1)
+        if len(dead) == 0:
+            return
+        owner = joint.unflatten(-1, (self.num_experts, -1)).logsumexp(-1).argmax(-1)
+        alive = self.responsibility.view(self.num_experts, -1).sum(-1) >= bound
+        for component in dead.tolist():
+            expert = component // self.components
+            mine = owner == expert if alive[expert] else torch.ones_like(owner, dtype=torch.bool)
+            if mine.any():
+                worst = nll.masked_fill(~mine, -float("inf")).argmax()
+                self.mean[component] = q[worst].to(self.mean.dtype)
+                self.log_variance[component] = 0.0
+                self.responsibility[component] = self.responsibility.mean()
+                nll[worst] = -float("inf")
 
 
 def _map(inputs: int, outputs: int, hidden: int | None) -> nn.Module:

@@ -31,6 +31,8 @@ class MLPScore(Score):
         bias: whether each expert has an offset.
     """
 
+    hidden: Sequence[nn.Linear]
+
     def __init__(
         self,
         dim: int,
@@ -48,7 +50,8 @@ class MLPScore(Score):
             )
         self.dim = dim
         self.num_experts = num_experts
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([dim, *widths]))
+        layers = (nn.Linear(a, b) for a, b in pairwise([dim, *widths]))
+        self.add_module("hidden", nn.ModuleList(layers))
         self.output = nn.Linear([dim, *widths][-1], num_experts, bias=bias)
         self.activation = activation_function(activation)
 
@@ -67,6 +70,6 @@ class MLPScore(Score):
         return self.output.weight
 
 
-def _linear(layer: nn.Module, x: Tensor) -> Tensor:
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     bias = None if layer.bias is None else layer.bias.to(x.dtype)
     return F.linear(x, layer.weight.to(x.dtype), bias)

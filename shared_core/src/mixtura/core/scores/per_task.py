@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mixtura.core.configuration import configurable
@@ -34,6 +34,7 @@ class PerTaskScore(Score):
     """
 
     context = frozenset({"task"})
+    allowed: Bool[Tensor, "tasks experts"] | None
 
     def __init__(
         self,

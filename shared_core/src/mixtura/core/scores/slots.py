@@ -32,6 +32,7 @@ class SlotScore(Score):
     """
 
     gives = "slots"
+    scale: nn.Parameter | None
 
     def __init__(
         self, dim: int, num_experts: int, slots: int = 1, *, slot_norm: nn.Module | None = None
@@ -56,9 +57,9 @@ class SlotScore(Score):
         with torch.autocast(x.device.type, enabled=False):
             precise = torch.promote_types(x.dtype, torch.float32)
             units, embedding = x.to(precise), self.embedding.to(precise)
-            if self.slot_norm is None:
+            if self.slot_norm is not None:
+                embedding = self.slot_norm(embedding)
+            elif self.scale is not None:
                 units = F.normalize(units, dim=-1)
                 embedding = F.normalize(embedding, dim=-1) * self.scale.to(precise)
-            else:
-                embedding = self.slot_norm(embedding)
             return units @ embedding.flatten(0, 1).T, {}

@@ -50,13 +50,11 @@ class SoftSlots(Selection):
         each = units // max(scored.num_samples, 1)
         logits = scored.logits.view(scored.num_samples, each, width)
         mix = logits.softmax(-1)
-        filling = logits
-        if mask is not None:
+        if mask is None:
+            dispatch = logits.softmax(1)
+        else:
             alive = mask.view(scored.num_samples, each, 1)
-            filling = logits.masked_fill(~alive, -1e30)
+            dispatch = logits.masked_fill(~alive, -1e30).softmax(1) * alive
             mix = mix * alive
-        dispatch = filling.softmax(1)
-        if mask is not None:
-            dispatch = dispatch * alive
         shape = (scored.num_samples, each, num_experts, self.slots)
         return SlotRouting(dispatch.view(shape), mix.view(shape), mask=mask, logits=scored.logits)

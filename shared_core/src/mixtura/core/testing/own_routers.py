@@ -51,6 +51,7 @@ from mixtura.core.selections import (
     TopAny,
     TopK,
     TopP,
+    UnitWeights,
     WeightInputs,
 )
 from mixtura.core.testing.cases import DIM, RouterCase
@@ -155,6 +156,11 @@ OWN_ROUTERS = [
         excused={
             "gradient": "the weights are factors on the inputs",
         },
+    ),
+    RouterCase(
+        "unit_weights",
+        linear(lambda e, k: UnitWeights(TopK(k), 0.5)),
+        excused={"gradient": "the weights are fixed"},
     ),
     RouterCase(
         "expert_choice",
