@@ -16,8 +16,18 @@ _ROOMS = {
     "mixer": ("MixER",),
     "module": ("DynamicsModule",),
     "reconstruction": ("Reconstruction",),
+    "reconstructor": ("MixERReconstructor",),
+    "sequence": ("SequenceMixER",),
     "solvers": ("AdaptiveTsit5", "RK4", "Solution", "Status", "TorchDiffEq", "Tsit5"),
-    "training": ("AdaBelief", "Objective", "PAM", "Recipe", "Stage", "WindowedTraining"),
+    "training": (
+        "AdaBelief",
+        "CAVIATraining",
+        "Objective",
+        "PAM",
+        "Recipe",
+        "Stage",
+        "WindowedTraining",
+    ),
     "trajectories": ("Trajectories",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

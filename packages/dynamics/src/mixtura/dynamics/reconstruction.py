@@ -10,12 +10,13 @@ from mixtura.dynamics.gate import ClosedFormGate
 from mixtura.dynamics.mixer import MixER, one_expert_each
 from mixtura.dynamics.solvers import RK4, Solution
 from mixtura.dynamics.trajectories import Trajectories
+from mixtura.training.sharing.mixin import Shared
 
 __all__ = ["Reconstruction"]
 
 
 @configurable
-class Reconstruction(nn.Module):
+class Reconstruction(Shared, nn.Module):
     """A MixER with a context for each known environment.
 
     States are scaled to `(x - center) / scale` inside; everything that a user gives or gets is in

@@ -32,11 +32,6 @@ APP = App(
             names="recipes",
         ),
         Verb(
-            name="export",
-            summary="write a trained model as a folder to share, with a model card",
-            function=f"{VERBS}.export:export",
-        ),
-        Verb(
             name="inspect",
             summary="draw portraits, contexts, gate and vector fields of a trained model",
             function=f"{VERBS}.inspect:inspect",

@@ -1,6 +1,7 @@
 """Training: objectives, optimisers and recipes."""
 
 from mixtura.dynamics.training.adabelief import AdaBelief
+from mixtura.dynamics.training.cavia import CAVIATraining
 from mixtura.dynamics.training.objective import Objective
 from mixtura.dynamics.training.pam import PAM
 from mixtura.dynamics.training.recipe import Recipe
@@ -10,6 +11,7 @@ from mixtura.dynamics.training.windowed import Stage, WindowedTraining
 __all__ = [
     "PAM",
     "AdaBelief",
+    "CAVIATraining",
     "Objective",
     "Recipe",
     "Stage",
