@@ -25,6 +25,7 @@ ELSEWHERE = {
     r"\./just (test|slow|faults|e2e|docs|lint|type)\b": "it is a run of the tests",
     r"\./just (setup|fmt)\b": "it changes the working tree",
     r"(git clone|cd) ": "the repository is here",
+    r"\. \.venv/bin/activate$": "its programs are on the path already",
     r"\./just wheels|.*\bpip install ": "tests/unit/house/test_wheels.py installs every wheel",
 }
 
