@@ -39,7 +39,7 @@ def test_fit_leaves_everything(trained: Path) -> None:
     assert "${" not in text
     assert yaml.safe_load(text)["model"]["init_args"]["network"]["init_args"]["dim"] == 8
     header = (folder / "metrics.csv").read_text().splitlines()[0].split(",")
-    assert {"train/loss", "val/loss", "aux/load_balance"} <= set(header)
+    assert {"train/loss", "val/loss", "aux/load_balance/moe"} <= set(header)
     torch.load(trained, weights_only=True)
 
 

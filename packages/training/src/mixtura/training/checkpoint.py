@@ -160,11 +160,23 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     Raises:
         CheckpointError: for whatever cannot be read, saying what it is.
     """
+    checkpoint = _read(path, map_location)
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
+        found = ", ".join(map(str, list(checkpoint)[:4])) if isinstance(checkpoint, dict) else ""
+        raise CheckpointError(
+            f"{path} is not a checkpoint of a training run: expected 'state_dict' among its keys, "
+            f"found {found or type(checkpoint).__name__}; use one written by `fit`"
+        )
+    return checkpoint
+
+
+def _read(path: Path, map_location: Any) -> Any:
+    """What the file holds: hash verified, no code executed."""
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}{_others(path)}")
     verify(path)
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         # The message of torch names the global; its advice to switch the check off is not ours.
         named = str(error).split("GLOBAL ")[1].split(" ")[0] if "GLOBAL " in str(error) else ""
@@ -177,13 +189,6 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({_kind(path)}); use another one{_others(path)}"
         ) from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
-        found = ", ".join(map(str, list(checkpoint)[:4])) if isinstance(checkpoint, dict) else ""
-        raise CheckpointError(
-            f"{path} is not a checkpoint of a training run: expected 'state_dict' among its keys, "
-            f"found {found or type(checkpoint).__name__}; use one written by `fit`"
-        )
-    return checkpoint
 
 
 def _kind(path: Path) -> str:
@@ -266,6 +271,10 @@ def _operating_system_error(error: BaseException | None) -> OSError | None:
     return error
 
 
+def _are_weights(content: dict[Any, Any]) -> bool:
+    return all(isinstance(value, Tensor) for value in content.values())
+
+
 class VerifiedCheckpointIO(CheckpointIO):
     """Lightning's way to files, with `write_whole` to write and `read_checkpoint` to read."""
 
@@ -295,7 +304,12 @@ class VerifiedCheckpointIO(CheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint; pickled code is refused whatever `weights_only` says."""
-        return read_checkpoint(Path(path), map_location or "cpu")
+        path = Path(path)
+        content = _read(path, map_location or "cpu")
+        # Processes hand plain weights back to the one that started them.
+        if isinstance(content, dict) and content and _are_weights(content):
+            return content
+        return read_checkpoint(path, map_location or "cpu")
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint and the hash beside it."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
+from jsonargparse import set_parsing_settings
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -57,6 +58,7 @@ class MixturaCLI(LightningCLI):
         self.args = args
         self.summary = summary
         self.folder: Path | None = None
+        set_parsing_settings(omegaconf_absolute_to_relative_paths=True)  # of a verb's own parser
         super().__init__(
             model_class=locate(app.module),
             datamodule_class=locate(app.data),
@@ -69,7 +71,7 @@ class MixturaCLI(LightningCLI):
             save_config_kwargs={"overwrite": True},
             parser_class=Parser,
             parser_kwargs={
-                "parser_mode": "omegaconf",
+                "parser_mode": "omegaconf+",  # resolved after the command line is merged
                 "allow_abbrev": False,
                 "prog": app.program,
                 "description": app.summary,
