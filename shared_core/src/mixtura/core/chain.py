@@ -45,6 +45,8 @@ class Chain(nn.Module):
         units: as in `MoELayer`.
     """
 
+    share: nn.Parameter | None
+
     def __init__(
         self,
         routers: Sequence[Router],

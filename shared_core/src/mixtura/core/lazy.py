@@ -1,7 +1,7 @@
 """Properties that are computed at most once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 __all__ = ["lazy"]
 
@@ -29,3 +29,7 @@ class lazy:
         value = self.compute(instance)
         setattr(instance, self.name, value)
         return value
+
+    if TYPE_CHECKING:  # at run time there is none, so that the value hides this object
+
+        def __set__(self, instance: object, value: Any) -> None: ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,6 +47,8 @@ class Router(nn.Module):
         frozen: whether the router has stopped learning: no gradient, no noise, no bias updates.
     """
 
+    adjustments: Sequence[Adjustment]
+
     def __init__(
         self,
         score: Score,
@@ -76,7 +78,7 @@ class Router(nn.Module):
         self.dropout = dropout
         self.reserved = reserved
         self.jitter = jitter
-        self.adjustments = nn.ModuleList(adjustments)
+        self.add_module("adjustments", nn.ModuleList(adjustments))
         self.edits: list[Edit] = []
         self.frozen = False
 
@@ -258,7 +260,12 @@ def check_pair(
         adjustment.check(score, getattr(selection, "k", None))
 
 
+@runtime_checkable
+class _Noisy(Protocol):
+    noisy: bool
+
+
 def _set_noise(router: Router, noisy: bool) -> None:
     for module in router.modules():
-        if hasattr(module, "noisy"):
+        if isinstance(module, _Noisy):
             module.noisy = noisy

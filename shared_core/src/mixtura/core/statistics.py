@@ -71,8 +71,8 @@ class LayerStatistics:
             _sum(self.score_sum, other.score_sum),
             _sum(self.entropy_sum, other.entropy_sum),
             self.num_units + other.num_units,
-            None if self.margin_sum is None else self.margin_sum + other.margin_sum,
-            None if self.dropped is None else self.dropped + other.dropped,
+            _sum(self.margin_sum, other.margin_sum),
+            _sum(self.dropped, other.dropped),
         )
 
     def across_ranks(self) -> "LayerStatistics":

@@ -42,6 +42,8 @@ class DeepMLPExperts(Experts):
         eps: added to the variance.
     """
 
+    norm_weight: nn.Parameter | None
+    norm_bias: nn.Parameter | None
     running_mean: Float[Tensor, "experts out"]
     running_var: Float[Tensor, "experts out"]
 
@@ -106,7 +108,7 @@ class DeepMLPExperts(Experts):
         for layer, (weight, bias) in enumerate(zip(self.weight, self.bias, strict=True)):
             hidden = self.activation(hidden) if layer else hidden
             hidden = torch.baddbmm(bias[experts, None], hidden, weight[experts].transpose(1, 2))
-        if self.norm_weight is not None:
+        if self.norm_weight is not None and self.norm_bias is not None:
             normal = self._normalise(hidden, experts)
             hidden = normal * self.norm_weight[experts, None] + self.norm_bias[experts, None]
         return self.output_activation(hidden).unflatten(1, rows.shape[1:-1])

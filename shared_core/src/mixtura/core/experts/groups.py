@@ -26,6 +26,8 @@ class ExpertGroups(Experts):
         views: which view each bank works on; its own number when not given.
     """
 
+    banks: Sequence[Experts]
+
     def __init__(self, banks: Sequence[Experts], *, views: Sequence[int] | None = None) -> None:
         super().__init__()
         if not banks:
@@ -35,7 +37,7 @@ class ExpertGroups(Experts):
             raise InputError(
                 f"`views` needs one view for each of {len(banks)} banks, got {list(views)}"
             )
-        self.banks = nn.ModuleList(banks)
+        self.add_module("banks", nn.ModuleList(banks))
         self.views = tuple(views)
         self.num_experts = sum(bank.num_experts for bank in banks)
 

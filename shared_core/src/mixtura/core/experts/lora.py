@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -62,7 +63,7 @@ class LoRAExperts(StackedExperts):
         """Whether the common bottleneck is narrow enough."""
         return self.A.shape[0] * self.A.shape[1] <= WIDEST_BOTTLENECK
 
-    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout: Layout) -> Tensor:
+    def compute(self, rows: Tensor, weights: Mapping[str, Any], layout: Layout) -> Tensor:
         """Down to the rank and up again."""
         output = layout.linear(layout.linear(rows, weights["A"]), weights["B"])
         return output if self.scale == 1.0 else self.scale * output
