@@ -1,7 +1,7 @@
 """The gate's fit without gradients: cluster the contexts, give clusters to experts, regress."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,7 @@ from mixtura.dynamics.gate.score import ContextScore
 __all__ = ["ClosedFormGate", "Clustering", "GateFit", "minimum_norm_solution"]
 
 
+@runtime_checkable
 class Clustering(Protocol):
     """Anything that clusters contexts."""
 
