@@ -108,7 +108,7 @@ def _numbers(
             f"column {table.columns[column]!r} is empty or infinite in row {row}; fill it, or set "
             "missing to 'fill' to repeat the reading before"
         )
-    return fill_from_past(np.where(empty, np.nan, values))
+    return fill_from_past(values, empty)
 
 
 def future_frame(

@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from mixtura.core import configurable
@@ -12,6 +13,7 @@ from mixtura.datasets import LTSFDataModule, WindowBatch, dataset
 from mixtura.forecasting.forecaster import Forecaster, forecaster_class
 from mixtura.forecasting.losses import ForecastLoss, Huber
 from mixtura.forecasting.networks.base import ForecastNetwork
+from mixtura.forecasting.writer import ForecastWriter
 from mixtura.training import MoEModule
 from mixtura.training.optimisation import Optimizer, Schedule
 from mixtura.training.sharing import Card
@@ -73,6 +75,10 @@ class ForecastModule(MoEModule):
     def predict_step(self, batch: WindowBatch, batch_idx: int) -> Tensor:
         """The forecast, scaled like the data: (windows, horizon, variates)."""
         return self.forecast(batch).transpose(1, 2)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """`predict` writes a table and a picture."""
+        return [ForecastWriter()]
 
     def forecast(self, batch: WindowBatch) -> Float[Tensor, "batch variates horizon"]:
         """The network's forecast of the batch's horizon."""

@@ -22,8 +22,6 @@ from mixtura.forecasting.showcase import (
     run_job,
 )
 
-HORIZON = 96
-
 
 def demo(
     out: str = "runs/demo",
@@ -48,6 +46,12 @@ def demo(
         ) from error
     ours, other = load(config), load(baseline)
     data = ours["data"]
+    lengths = [(one["data"].look_back, one["data"].horizon) for one in (ours, other)]
+    if lengths[0] != lengths[1]:
+        raise InputError(
+            f"both models need the same look-back and horizon, got {lengths[0]} in {config} and "
+            f"{lengths[1]} in {baseline}; make them equal"
+        )
     jobs = [
         Job("Seg-MoE", ours, max_steps),
         Job("DLinear", other, max_steps),
@@ -67,7 +71,7 @@ def demo(
         card.experts = expert_loads(data, networks["Seg-MoE"])
         forecaster = ours["module"].shared(data)
         shared = forecaster.save_pretrained(folder / "model", card)
-        check_sharing(forecaster, shared, data, HORIZON)
+        check_sharing(forecaster, shared, data, data.horizon)
     written = write_results(folder / "results.json", results)
     show(results, data, [written, *pictures, shared])
     return results

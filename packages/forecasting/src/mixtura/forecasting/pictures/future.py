@@ -1,0 +1,32 @@
+"""A forecast of what is not known yet, one panel per variate."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from mixtura.forecasting.pictures.palette import INK, colour, figure
+
+__all__ = ["plot_future"]
+
+PANELS = 8
+
+
+def plot_future(path: str | Path, past: pd.DataFrame, future: pd.DataFrame) -> Path:
+    """The end of the series and its forecast.
+
+    Args:
+        path: PNG, PDF or SVG file.
+        past: the last observations.
+        future: the forecast, with the same columns; of many, the first eight are drawn.
+    """
+    columns = list(future.columns)[:PANELS]
+    picture = figure(9, 1.2 * len(columns) + 0.6)
+    axes = picture.subplots(len(columns), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, column in zip(axes, columns, strict=True):
+        axis.plot(past.index, past[column], color=INK, linewidth=1.0)
+        joined = pd.concat([past[column].iloc[-1:], future[column]])
+        axis.plot(joined.index, joined, color=colour(0), linewidth=1.5)
+        axis.set_ylabel(column)
+    axes[0].set_title(f"{len(future)} steps from {future.index[0]}")
+    picture.savefig(path)
+    return Path(path)

@@ -1,0 +1,133 @@
+"""Networks and data of this package as cases of the common checks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from mixtura.datasets import LTSFDataModule, WindowBatch
+from mixtura.forecasting.networks import (
+    DLinear,
+    ITransformer,
+    MoHETS,
+    NLinear,
+    PatchTST,
+    SegMoE,
+    TimeMoE,
+)
+from mixtura.training.testing import DataCase, NetworkCase
+
+__all__ = ["DATA", "NETWORKS", "UNCHECKED"]
+
+VARIATES, CONTEXT, HORIZON, MARKS = 3, 24, 6, 5
+
+UNCHECKED = {
+    "LastValue": "it has no parameters and is only asked for forecasts",
+    "SeasonalNaive": "it has no parameters and is only asked for forecasts",
+}
+
+
+def windows(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Windows of random walks."""
+    return (torch.randn(samples, VARIATES, CONTEXT, generator=generator).cumsum(-1),)
+
+
+def windows_and_marks(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Windows and their calendar features."""
+    marks = torch.rand(samples, MARKS, CONTEXT, generator=generator) - 0.5
+    return (*windows(samples, generator), marks)
+
+
+def series(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Series of several lengths, padded on the left, and which points are real."""
+    x = torch.randn(samples, CONTEXT, generator=generator)
+    return x, torch.arange(CONTEXT) >= torch.arange(samples)[:, None] % 3 * 2
+
+
+def padding_changed(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Other values in the padding."""
+    return torch.where(mask, x, 7.0), mask
+
+
+def direct(name: str, build: Callable[..., nn.Module], **options: Any) -> NetworkCase:
+    """A network that predicts a horizon in one step."""
+
+    def small() -> nn.Module:
+        return build(context_length=CONTEXT, horizon=HORIZON, **options)
+
+    return NetworkCase(name, small, windows, lambda n: (n, VARIATES, HORIZON))
+
+
+def seg_moe(**options: Any) -> Callable[[], nn.Module]:
+    """A small Seg-MoE."""
+    sizes: dict[str, Any] = {"dim": 8, "num_heads": 2, "num_kv_heads": 1, "hidden_dim": 8}
+    dropout: dict[str, Any] = {"dropout": 0.0, "drop_path": 0.0, "router_dropout": 0.0}
+    return lambda: SegMoE(
+        CONTEXT, 4, 1.5, 2, segment_sizes=[2, 3], **sizes, **dropout, **options
+    )
+
+
+def mohets() -> nn.Module:
+    """A small MoHETS."""
+    return MoHETS(
+        context_length=CONTEXT,
+        num_variates=VARIATES,
+        patch_width=4,
+        num_layers=2,
+        dim=8,
+        num_heads=2,
+        num_kv_heads=1,
+        hidden_dim=8,
+        num_experts=4,
+        dropout=0.0,
+        drop_path=0.0,
+    )
+
+
+def time_moe() -> nn.Module:
+    """A small Time-MoE."""
+    return TimeMoE(dim=8, hidden_dim=16, num_layers=2, num_heads=2, num_experts=4, horizons=[1, 4])
+
+
+NETWORKS = [
+    NetworkCase("seg_moe", seg_moe(), windows, lambda n: (n, VARIATES, CONTEXT)),
+    NetworkCase(
+        "seg_moe_top2_glu",
+        seg_moe(top_k=2, glu=True, unpatch="linear", qk_norm=True, head_gate=True, bias=True),
+        windows,
+        lambda n: (n, VARIATES, CONTEXT),
+    ),
+    NetworkCase("mohets", mohets, windows_and_marks, lambda n: (n, VARIATES, CONTEXT)),
+    NetworkCase(
+        "time_moe", time_moe, series, lambda n: (n, CONTEXT, 1), hidden=padding_changed
+    ),
+    direct("patchtst", PatchTST, patch_width=8, stride=4, dim=8, num_heads=2, hidden_dim=8),
+    direct("itransformer", ITransformer, dim=8, num_heads=2, hidden_dim=8),
+    direct("dlinear", DLinear, kernel_size=5),
+    direct("nlinear", NLinear),
+]
+
+
+def own_table(folder: Path, **arguments: Any) -> LTSFDataModule:
+    """Windows of a small file."""
+    path = folder / "own.csv"
+    if not path.exists():
+        values = np.random.default_rng(0).normal(size=(300, 2)).cumsum(0)
+        frame = pd.DataFrame(values, columns=["load", "price"])
+        frame.insert(0, "date", pd.date_range("2021-01-01", periods=300, freq="h"))
+        frame.to_csv(path, index=False)
+    return LTSFDataModule(
+        path=str(path), look_back=8, horizon=4, batch_size=32, eval_batch_size=7, **arguments
+    )
+
+
+def futures(batch: WindowBatch) -> list[Any]:
+    """What is to be forecast, by window."""
+    return [tuple(one.flatten().tolist()) for one in batch.future]
+
+
+DATA = [DataCase("LTSFDataModule", own_table, futures)]
