@@ -159,14 +159,17 @@ def _select_in_router(layer: MoELayer, rows: Tensor, routed: int) -> None:
             holder.out_features = len(rows)
     for module in router.modules():
         arguments = module.__dict__.get(ARGUMENTS, {})
+        k = arguments.get("k")
+        outgrown = []
         if getattr(module, "num_experts", None) == routed and module is not router:
-            module.num_experts = len(rows)
+            outgrown.append("num_experts")
+        if isinstance(k, int) and "k" in module.__dict__ and k > len(rows):
+            outgrown.append("k")
+            _remember(module, k=len(rows))
         if arguments.get("num_experts") == routed:
             _remember(module, num_experts=len(rows))
-        k = arguments.get("k")
-        if isinstance(k, int) and "k" in module.__dict__ and k > len(rows):
-            module.k = len(rows)
-            _remember(module, k=len(rows))
+        for name in outgrown:
+            setattr(module, name, len(rows))
     check_pair(score, router.selection, router.activation, list(router.adjustments))
 
 

@@ -32,6 +32,9 @@ class GLUExperts(StackedExperts):
         dropout: on the hidden activations, in training.
     """
 
+    gate_up_bias: nn.Parameter | None
+    down_bias: nn.Parameter | None
+
     def __init__(
         self,
         num_experts: int,

@@ -30,6 +30,9 @@ class MLPExperts(StackedExperts):
         dropout: on the hidden activations, in training.
     """
 
+    up_bias: nn.Parameter | None
+    down_bias: nn.Parameter | None
+
     def __init__(
         self,
         num_experts: int,
