@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
+from mixtura.core.experts.idle import with_idle
 
 __all__ = ["ModuleExperts"]
 
@@ -32,3 +33,11 @@ class ModuleExperts(Experts):
     def one(self, expert: int, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows *out"]:
         """Output of one module."""
         return self.members[expert](rows)
+
+    def loop(
+        self, rows: Float[Tensor, "rows *rest"], counts: Sequence[int]
+    ) -> Float[Tensor, "rows *out"]:
+        """Outputs for rows sorted by expert; idle modules get gradients of zero."""
+        outputs = super().loop(rows, counts)
+        idle = [m for m, count in zip(self.members, counts, strict=True) if not count]
+        return with_idle(outputs, [parameter for m in idle for parameter in m.parameters()])

@@ -49,17 +49,6 @@ class StackedExperts(Experts):
         """The stacked parameters by name."""
         return dict(self._parameters)
 
-    def slices(self) -> list[dict[str, Tensor | None]]:
-        """Each expert's parameters, unbound all at once.
-
-        Indexing one expert at a time would make autograd build a full-size gradient for each.
-        """
-        unbound = {
-            name: [None] * self.num_experts if value is None else value.unbind(0)
-            for name, value in self.weights().items()
-        }
-        return [{name: rows[e] for name, rows in unbound.items()} for e in range(self.num_experts)]
-
     def one(self, expert: int, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows *out"]:
         """Output of one expert."""
         weights = {k: None if v is None else v[expert] for k, v in self.weights().items()}
@@ -69,10 +58,29 @@ class StackedExperts(Experts):
         self, rows: Float[Tensor, "rows *rest"], counts: Sequence[int]
     ) -> Float[Tensor, "rows *out"]:
         """Outputs for rows sorted by expert, one expert after the other."""
-        pieces = zip(rows.split(list(counts)), self.slices(), strict=True)
+        return self.loop_with(self.weights(), rows, counts)
+
+    def loop_with(
+        self, weights: Mapping[str, Tensor | None], rows: Tensor, counts: Sequence[int]
+    ) -> Tensor:
+        """`loop` with weights from elsewhere, such as a shard of them: one expert per count.
+
+        They are unbound all at once: indexing one expert at a time would make autograd build a
+        full-size gradient for each.
+        """
+        unbound = {
+            name: [None] * len(counts) if value is None else value.unbind(0)
+            for name, value in weights.items()
+        }
         layout = Single()
-        outputs = [self.compute(piece, w, layout) for piece, w in pieces if piece.shape[0]]
-        return torch.cat(outputs) if outputs else self.one(0, rows)
+        outputs = []
+        for expert, piece in enumerate(rows.split(list(counts))):
+            if len(piece):
+                own = {name: values[expert] for name, values in unbound.items()}
+                outputs.append(self.compute(piece, own, layout))
+        if outputs:
+            return torch.cat(outputs)
+        return self.compute(rows, {name: values[0] for name, values in unbound.items()}, layout)
 
     def batched(
         self, rows: Float[Tensor, "experts rows *rest"]
