@@ -66,8 +66,6 @@ bench NAME *ARGS: (setup "benchmark")
         exit 2
     fi
     shift
-    uv sync {{ everything }} --group benchmark --inexact --quiet ||
-        echo 'just bench: the peers could not be installed; their rows stay out.' >&2
     cd '{{ invocation_directory() }}' && exec python "$script" "$@"
 
 # Build the wheel of every distribution into dist/
