@@ -186,9 +186,19 @@ def _read(path: Path, map_location: Any) -> Any:
             "use a checkpoint written by Mixtura, or safetensors"
         ) from error
     except Exception as error:  # a damaged archive fails in torch's reader in many ways
+        if _is_pickle(path):
+            raise CheckpointError(
+                f"{path} is a bare pickle and was not loaded, because it could run commands on this "
+                "machine; use a checkpoint written by Mixtura, or safetensors"
+            ) from error
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({_kind(path)}); use another one{_others(path)}"
         ) from error
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
 
 
 def _kind(path: Path) -> str:
@@ -197,9 +207,10 @@ def _kind(path: Path) -> str:
         return "it is empty"
     with path.open("rb") as file:
         head = file.read(2)
-    if head == b"PK" and not zipfile.is_zipfile(path):
-        return f"it is cut off after {size} bytes"
     if head == b"PK":
+        with suppress(zipfile.BadZipFile):
+            if not zipfile.is_zipfile(path):
+                return f"it is cut off after {size} bytes"
         return "its archive is damaged"
     return "it is of another format"
 

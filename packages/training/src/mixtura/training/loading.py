@@ -126,12 +126,20 @@ class ResumableLoader(Iterable[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Seed, epoch and how many of its batches were given out."""
-        return {"seed": self._batches.seed, "epoch": self._batches.epoch, "given": self._given}
+        """Seed, epoch and how many of its samples were given out, on all ranks together."""
+        samples = self._given * self._samples_per_batch
+        return {"seed": self._batches.seed, "epoch": self._batches.epoch, "samples": samples}
+
+    @property
+    def _samples_per_batch(self) -> int:
+        return (self.batch_size or 1) * self._batches.num_replicas
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind the batches that were given out; at the end of an epoch, with the next."""
+        """Go on behind the samples that were given out; at the end of an epoch, with the next.
+
+        The number of ranks and the batch size may differ from those that the state was saved with.
+        """
         self._batches.seed = state["seed"]
         self._batches.epoch = state["epoch"]
-        self._given = state["given"]
+        self._given = min(state["samples"] // self._samples_per_batch, len(self))
         self._resumed = 0 < self._given < len(self)

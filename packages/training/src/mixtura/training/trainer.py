@@ -113,12 +113,16 @@ class Trainer(pl.Trainer):
 class _LoaderPosition(Callback):
     """Hand the loader its position in a resumed run.
 
-    A schedule that asks for the number of steps makes Lightning set up the loader before the
-    checkpoint's loops are restored, and the position is then left lying.
+    Lightning leaves it lying in two cases: a schedule that asks for the number of steps has the
+    loader set up before the checkpoint's loops are restored, and a checkpoint of the end of an epoch
+    does not count as a restart.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.fit_loop._load_combined_loader_states()
+        loop = trainer.fit_loop
+        if loop._combined_loader_states_to_load and loop._combined_loader is not None:
+            loop._combined_loader._load_state_dicts(loop._combined_loader_states_to_load)
+            loop._combined_loader_states_to_load = []
 
 
 def _listed(value: Any) -> list[Any]:
