@@ -49,3 +49,4 @@ class SparsityControl(Controller):
             excess += (float(statistics[name].mean_active) - self.k) / routed
         for selection in steered.values():
             selection.coefficient.mul_(self.factor if excess > 0 else 1 / self.factor)
+            selection.coefficient.clamp_(1e-20, 1e10)  # a router that cannot obey must not overflow

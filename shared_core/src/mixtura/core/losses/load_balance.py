@@ -114,7 +114,7 @@ def _sums(
         flat = call.unit * (call.num_experts + 1) + call.expert
         used = scores.new_zeros(units * (call.num_experts + 1))
         used = used.scatter_add(0, flat, torch.ones_like(flat, dtype=scores.dtype))
-        used = used.view(units, -1)[:, :routed]
+        used = used.view(units, call.num_experts + 1)[:, :routed]
     choices = 1 if first_only else recount or call.choices or 1
     used, scores = used * alive[:, None], scores * alive[:, None]
     counted = alive.view(samples, each).sum(-1)

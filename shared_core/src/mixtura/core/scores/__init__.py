@@ -2,6 +2,7 @@
 
 from mixtura.core.scores.base import Score, Scored
 from mixtura.core.scores.capacity_predictor import CapacityPredictor
+from mixtura.core.scores.centroid_distance import CentroidDistanceScore
 from mixtura.core.scores.cosine import CosineScore
 from mixtura.core.scores.dselect import DSelectScore
 from mixtura.core.scores.grouped import GroupedScore
@@ -19,6 +20,7 @@ from mixtura.core.scores.top_any import TopAnyScore
 
 __all__ = [
     "CapacityPredictor",
+    "CentroidDistanceScore",
     "CosineScore",
     "DSelectScore",
     "GroupedScore",

@@ -13,7 +13,9 @@ from mixtura.core.replay import replayed
 from mixtura.core.scores.base import Score
 from mixtura.core.sinkhorn_knopp import sinkhorn
 
-__all__ = ["KMeansScore", "seed_centroids"]
+__all__ = ["LARGEST", "KMeansScore", "find_centroids", "seed_centroids"]
+
+LARGEST = 1e15  # the square of a much larger number overflows float32
 
 
 @configurable
@@ -58,7 +60,8 @@ class KMeansScore(PreciseBuffers, Score):
         with torch.autocast(x.device.type, enabled=False):
             precise = torch.promote_types(x.dtype, torch.float32)
             centroids = self.centroids.to(precise, copy=True)  # they move before backward runs
-            logits = -torch.cdist(x.to(precise), centroids).square()
+            bounded = x.to(precise).clamp(-LARGEST, LARGEST)
+            logits = -torch.cdist(bounded, centroids).square()
         if self.training and self.noisy and self.momentum and replayed(x) is False and len(x):
             self._move(x.detach(), logits.detach().argmax(-1), self.momentum)
         return logits, {}
@@ -129,3 +132,22 @@ def seed_centroids(
         seeds = torch.cat([seeds, x[candidates[best]][None]])
         distance = to_each[:, best]
     return seeds
+
+
+@torch.no_grad()
+def find_centroids(
+    x: Float[Tensor, "units dim"], count: int, *, starts: int = 4, iterations: int = 10
+) -> Float[Tensor, "count dim"]:
+    """The best of a few runs of Lloyd's algorithm from different seeds."""
+    best, least = x[:count], float("inf")
+    for _ in range(starts):
+        centroids = seed_centroids(x, count)
+        for _ in range(iterations):
+            nearest = torch.cdist(x, centroids).argmin(-1)
+            counts = nearest.bincount(minlength=count).to(x.dtype)[:, None]
+            sums = torch.zeros_like(centroids).index_add(0, nearest, x)
+            centroids = torch.where(counts > 0, sums / counts.clamp_min(1), centroids)
+        error = float(torch.cdist(x, centroids).amin(-1).square().sum())
+        if error < least:
+            best, least = centroids, error
+    return best

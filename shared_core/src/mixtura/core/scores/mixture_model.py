@@ -13,7 +13,7 @@ from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
 from mixtura.core.replay import replayed
 from mixtura.core.scores.base import Score
-from mixtura.core.scores.kmeans import seed_centroids
+from mixtura.core.scores.kmeans import LARGEST, find_centroids
 
 __all__ = ["MixtureModelScore"]
 
@@ -27,7 +27,7 @@ class MixtureModelScore(PreciseBuffers, Score):
     nor the mixture's the task: the input and the logits are detached. Give its parameters
     (`parameters()`) an optimiser group of their own. Balance follows from the fit.
 
-    The means start at k-means++ seeds of the first training call. A component whose running
+    The means start at the k-means centroids of the first training calls. A component whose running
     responsibility falls below 1e-4 of the mean is put on the unit that is explained worst, among
     its expert's own unless the whole expert has died out.
 
@@ -39,12 +39,15 @@ class MixtureModelScore(PreciseBuffers, Score):
         latent_dim: width of q.
         components: M, per expert.
         hidden_dim: of a GELU layer inside the encoder and decoder; linear maps when not given.
-        detach_latent: whether the encoder learns from the reconstruction alone.
+        detach_latent: whether the encoder learns from the reconstruction alone. Learning from the
+            likelihood too, it gains by laying clusters upon each other.
+        warmup: training calls during which the mixture is placed anew, more and more rarely, while
+            the encoder finds its shape.
     """
 
     log_variance_bound = 8.0
     responsibility: Tensor
-    ready: Tensor
+    calls: Tensor
 
     def __init__(
         self,
@@ -54,7 +57,8 @@ class MixtureModelScore(PreciseBuffers, Score):
         latent_dim: int = 16,
         components: int = 16,
         hidden_dim: int | None = None,
-        detach_latent: bool = False,
+        detach_latent: bool = True,
+        warmup: int = 100,
     ) -> None:
         super().__init__()
         if min(dim, num_experts, latent_dim, components) < 1:
@@ -66,6 +70,7 @@ class MixtureModelScore(PreciseBuffers, Score):
         self.num_experts = num_experts
         self.components = components
         self.detach_latent = detach_latent
+        self.warmup = warmup
         self.noisy = True
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.encoder = _map(dim, latent_dim, hidden_dim)
@@ -76,7 +81,7 @@ class MixtureModelScore(PreciseBuffers, Score):
         self.log_variance = nn.Parameter(torch.zeros(count, latent_dim))
         self.log_share = nn.Parameter(torch.zeros(count))
         self.register_buffer("responsibility", torch.full((count,), 1.0 / count))
-        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def forward(
         self, x: Float[Tensor, "units dim"]
@@ -84,7 +89,7 @@ class MixtureModelScore(PreciseBuffers, Score):
         """Detached logits; the fit's terms per unit as `nll` and `reconstruction`."""
         with torch.autocast(x.device.type, enabled=False):
             precise = torch.promote_types(x.dtype, self.mean.dtype)
-            target = self.norm(x.detach().to(precise))
+            target = self.norm(x.detach().to(precise).clamp(-LARGEST, LARGEST))
             q = self.encoder(target)
             learning = self.training and self.noisy
             reconstruction = (self.decoder(q) - target).square().mean(-1)
@@ -119,12 +124,21 @@ class MixtureModelScore(PreciseBuffers, Score):
 
     @torch.no_grad()
     def _place(self, q: Tensor) -> None:
-        if bool(self.ready) or len(q) < self.num_experts:
+        call = int(self.calls)
+        if len(q) < self.num_experts or call > self.warmup:
             return
-        seeds = seed_centroids(q.float(), self.num_experts).to(self.mean.dtype)
-        spread = 0.1 * torch.randn_like(self.mean)
-        self.mean.copy_(seeds.repeat_interleave(self.components, 0) + spread)
-        self.ready.fill_(True)
+        self.calls += 1
+        if call & (call + 1) and call != self.warmup:  # 0, 1, 3, 7, ... and the last one
+            return
+        centroids = find_centroids(q.float(), self.num_experts)
+        distance = torch.cdist(q.float(), centroids).amin(-1)
+        spread = (distance.square().mean() / q.shape[-1]).clamp_min(1e-3)
+        means = centroids.repeat_interleave(self.components, 0)
+        noise = 0.5 * spread.sqrt() * torch.randn_like(self.mean)
+        self.mean.copy_(means.to(self.mean.dtype) + noise)
+        self.log_variance.fill_(float(spread.log()))
+        self.log_share.zero_()
+        self.responsibility.fill_(1 / len(self.responsibility))
 
     @torch.no_grad()
     def _revive(self, q: Tensor) -> None:

@@ -1,0 +1,289 @@
+"""Write the pages of docs/core and the table of shared_core/README.md from the components.
+
+    python docs/generate_core.py
+
+A component's section is its docstring, the defaults of its constructor, where it is tested, and a
+configuration that builds it. tests/docs/test_core_pages.py checks that nothing is out of date.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import mixtura.core as core
+from mixtura.core import (
+    Adjustment,
+    Controller,
+    Edit,
+    Experts,
+    Loss,
+    Score,
+    Selection,
+    Units,
+    to_config,
+)
+from mixtura.core.testing import EXPERTS, ROUTERS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "docs" / "core"
+README = ROOT / "shared_core" / "README.md"
+MARKS = ("<!-- components -->", "<!-- end of components -->")
+NOT_COMPONENTS = {"SelectionWrapper", "StackedExperts"}
+
+EXAMPLES: list[Any] = [
+    core.LoadBalance(0.01, normalization="k"),
+    core.RouterZ(),
+    core.Importance(),
+    core.SmoothLoad(2),
+    core.RouterEntropy(),
+    core.ExpertOrthogonality(),
+    core.RoutingVariance(),
+    core.DirichletPrior(0.75),
+    core.GroupBalance(4),
+    core.GroupedBalance(4),
+    core.ActiveScores(2),
+    core.MixtureFit(),
+    core.SelectorEntropy(),
+    core.ExpertDiversity(),
+    core.ExpertSimplicity(),
+    core.CapacityPrediction(),
+    core.MutualInformation(num_tasks=3),
+    core.RoutingContrastive(),
+    core.BiasBalance(),
+    core.TopPControl(2.0),
+    core.SparsityControl(2),
+    core.GateFreeze(1000),
+    core.TokenUnits(),
+    core.SegmentUnits(4),
+    core.SampleUnits(),
+]
+
+FAMILIES: dict[str, tuple[type, str, str]] = {
+    "scores": (
+        Score,
+        "Score functions",
+        "A score function looks at a unit and gives one logit per expert, in float32 whatever the "
+        "precision around. With an activation (softmax, sigmoid, relu, identity) and a "
+        "selection it "
+        "makes a `Router`; a pair that makes no sense is refused with a sentence.\n\n"
+        "**Traps.** Softmax over all experts and then top-k is another model than top-k and then "
+        "softmax (`TopK(renormalize='softmax')`). Weights renormalised over one choice are "
+        "always 1 "
+        "and send the router no gradient. Noise and jitter act in training only, and stop when a "
+        "router is frozen. A recurrent state is an explicit input and output: nothing is hidden.",
+    ),
+    "selections": (
+        Selection,
+        "Selections",
+        "A selection turns scores into a routing. Those that rank experts take edits of their "
+        "choice. Wrappers change another selection's decision. A selection that is not `causal` "
+        "lets units compete, and a unit's result then depends on the others.\n\n"
+        "**Traps.** The number of choices of top-p, percentile, ReLU and threshold differs from "
+        "unit "
+        "to unit: compare models at equal mean active experts (`record.statistics()`), and bound "
+        "shapes with `max_k`. A unit may end without any expert (capacity, ReLU, expert "
+        "choice): its "
+        "output is exactly zero, plus shared experts.",
+    ),
+    "adjustments": (
+        Adjustment,
+        "Adjustments",
+        "Steps between the score function and the selection, listed in a router's `adjustments` "
+        "and "
+        "run in that order: first on the logits, then, after the activation and every edit, on "
+        "what "
+        "the experts are ranked by. The combine weights are the scores, unless an adjustment says "
+        "otherwise.\n\n"
+        "**Traps.** List a balance bias before a group limit, or groups are scored without it. "
+        "Gumbel noise comes before all else that changes the ranking. Sinkhorn and balanced "
+        "assignment act in training only: at inference a unit must not depend on the others.",
+    ),
+    "losses": (
+        Loss,
+        "Losses",
+        "A loss is a pure function of routings, float32, per layer by default. Configure it on the "
+        "layer and add `record.losses()` to the task loss. Padded and forced units count nowhere. "
+        "`load_balance` is one function for all published balance losses: the table of its "
+        "arguments is in its docstring below.\n\n"
+        "**Traps.** The transformers form is k times larger than Megatron's. Pooling layers "
+        "(`scope='model'`) lets the imbalance of one cancel that of another. Small batches per "
+        "process balance too hard: count over all processes with `across_ranks=True`.",
+    ),
+    "controllers": (
+        Controller,
+        "Controllers",
+        "A controller changes a router's buffers between optimiser steps, from the statistics of "
+        "everything since the last one. The buffers stay float32 under `.bfloat16()` and are saved "
+        "with the model. Under data parallelism ask for `record.statistics(across_ranks=True)`.\n\n"
+        "**Traps.** One update per optimiser step, on the sum over its micro-batches; what "
+        "activation checkpointing recomputes is not counted twice. With few units per step a bias "
+        "swings: lower the rate, or use `momentum` and `min_units`.",
+    ),
+    "experts": (
+        Experts,
+        "Experts",
+        "A bank of experts computes rows sorted by expert. Stacked banks have weights (experts, "
+        "...) "
+        "and write their mathematics once for every dispatch.\n\n"
+        "**Traps.** Initialise per expert: the fans of a stacked tensor are wrong. An expert "
+        "without "
+        "rows still gets a gradient of zeros where the weights are stacked, none in a list of "
+        "modules.",
+    ),
+    "units": (
+        Units,
+        "Units",
+        "What one decision is about, and which rows follow it. Experts and dispatch never know.\n\n"
+        "**Traps.** The router sees a pooled unit unless it is given `route_on`; a segment that is "
+        "half padding is pooled with it.",
+    ),
+    "edits": (
+        Edit,
+        "Edits",
+        "Reversible changes to a trained router's decision. Whatever the order in which they are "
+        "put on, they act at fixed points: logit offset, forbidden experts, (activation), score "
+        "override, choice, (normalisation), weight multiplier. With none on, nothing is slower.\n\n"
+        "**Traps.** A multiplier is not followed by a renormalisation. An edit of the choice "
+        "needs a "
+        "selection that ranks experts; others refuse it.\n\n"
+        "```python\n"
+        "import torch\n"
+        "from mixtura.core import Forbid, GLUExperts, LinearScore, MoELayer, Router, TopK\n"
+        "from mixtura.core import edit_routing\n\n"
+        "layer = MoELayer(Router(LinearScore(8, 4), TopK(2)), GLUExperts(4, 8, 16))\n"
+        "with edit_routing(layer, Forbid([3])):\n"
+        "    assert layer.route(torch.randn(5, 8)).counts[3] == 0\n"
+        "```",
+    ),
+}
+
+
+def members(kind: type) -> list[type]:
+    """The public components of a family, by name."""
+    found = [getattr(core, name) for name in core.__all__]
+    return [
+        item
+        for item in found
+        if isinstance(item, type)
+        and issubclass(item, kind)
+        and item is not kind
+        and item.__name__ not in NOT_COMPONENTS
+    ]
+
+
+def body(item: type) -> str:
+    """The docstring without its arguments."""
+    text = inspect.cleandoc(item.__doc__ or "")
+    return re.split(r"\n(?:Args|Attributes|Raises|Returns):\n", text)[0].strip()
+
+
+def defaults(item: type) -> str:
+    """The arguments of the constructor with their explanations, as a table."""
+    text = inspect.cleandoc(item.__doc__ or "")
+    section = re.search(r"\nArgs:\n(.*?)(?=\n\S|\Z)", text, re.DOTALL)
+    if section is None:
+        return ""
+    told = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section[1], re.MULTILINE)
+    parameters = inspect.signature(item).parameters
+    rows = ["| argument | default | |", "|---|---|---|"]
+    for name, words in told:
+        parameter = parameters.get(name)
+        default = "required"
+        if parameter is not None and parameter.default is not inspect.Parameter.empty:
+            default = f"`{parameter.default!r}`"
+        rows.append(
+            f"| `{name}` | {default} | {' '.join(words.split()).replace('|', chr(92) + '|')} |"
+        )
+    return "\n".join(rows)
+
+
+def instances() -> Iterable[Any]:
+    """Small instances of everything that a case or an example has."""
+    yield from EXAMPLES
+    for case in ROUTERS:
+        yield from case.seeded().modules()
+    for bank in EXPERTS:
+        yield from bank.seeded().modules()
+
+
+def example(item: type) -> str:
+    """A configuration that builds the component."""
+    for one in instances():
+        if type(one) is item and "_init_arguments" in one.__dict__:
+            try:
+                config = to_config(one)
+            except ValueError:  # it holds plain torch modules, which have no configuration
+                continue
+            return "```yaml\n" + yaml.safe_dump(config, sort_keys=False) + "```"
+    return ""
+
+
+def tests_of(name: str) -> list[str]:
+    """The test files that name a component, those of its own first."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if re.search(rf"\b{name}\b", path.read_text()):
+            found.append(str(path.relative_to(ROOT)))
+    order = ["tests/unit", "tests/property", "tests/common", "tests/parity"]
+    return sorted(found, key=lambda f: next((i for i, o in enumerate(order) if f.startswith(o)), 9))
+
+
+def sources(item: type) -> str:
+    """The papers that a docstring names."""
+    text = " ".join((item.__doc__ or "").split())
+    found = list(dict.fromkeys(re.findall(r"arXiv[ :]*(\d{4}\.\d{4,5})", text)))
+    if found:
+        return ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in found)
+    named = re.search(r"([A-Z][\w&.' -]+(?: et al\.)?,[^.]*?(?:19|20)\d\d)", body(item))
+    return " ".join(named[1].split()) if named else "—"
+
+
+def page(family: str) -> str:
+    """One page."""
+    kind, title, intro = FAMILIES[family]
+    parts = [f"# {title}", intro]
+    for item in members(kind):
+        parts += [f"## {item.__name__}", body(item), defaults(item), example(item)]
+    if family == "losses":
+        parts += [
+            "## load_balance",
+            inspect.cleandoc(core.load_balance.__doc__ or "").split("Args:")[0],
+        ]
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def table() -> str:
+    """Component, paper, test."""
+    rows = ["| component | family | source | tested in |", "|---|---|---|---|"]
+    for family, (kind, _, _) in FAMILIES.items():
+        for item in members(kind):
+            name = item.__name__
+            where = tests_of(name)[:1] or ["tests/common/core/test_common.py"]
+            link = f"[`{name}`](../docs/core/{family}.md#{name.lower()})"
+            rows.append(
+                f"| {link} | {family} | {sources(item)} | [{Path(where[0]).name}](../{where[0]}) |"
+            )
+    return "\n".join(rows)
+
+
+def readme(current: str) -> str:
+    """The README with a fresh table between the marks."""
+    before, _, rest = current.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return f"{before}{MARKS[0]}\n\n{table()}\n\n{MARKS[1]}{after}"
+
+
+def main() -> None:
+    """Write everything."""
+    PAGES.mkdir(exist_ok=True)
+    for family in FAMILIES:
+        (PAGES / f"{family}.md").write_text(page(family))
+    README.write_text(readme(README.read_text()))
+
+
+if __name__ == "__main__":
+    main()
