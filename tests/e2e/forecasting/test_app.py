@@ -54,7 +54,7 @@ def test_test_and_predict_read_the_checkpoint(
 
 def test_export_gives_a_forecaster(trained: Path, tmp_path: Path) -> None:
     checkpoint = trained / "checkpoints" / "best.ckpt"
-    run("export", str(checkpoint), str(tmp_path / "model"), "--measure=false", "--batches=1")
+    run("export", f"--ckpt_path={checkpoint}", f"--to={tmp_path / 'model'}", "--measure=false")
     forecaster = SegMoEForecaster.from_pretrained(tmp_path / "model")
     index = pd.date_range("2020-01-01", periods=60, freq="h")
     columns = forecaster.channels or []
