@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+
 from mixtura.core import Controller
 from mixtura.training import (
     SGD,
@@ -17,7 +18,6 @@ from mixtura.training import (
     Trainer,
     read_checkpoint,
 )
-
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyData, ToyNetwork
 
 

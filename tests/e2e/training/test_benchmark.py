@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from mixtura.core.errors import InputError
 from mixtura.training.benchmark import read_recipe
 from mixtura.training.benchmark.jobs import Job
-
 from tests.e2e.training.toyapp.main import main
 
 

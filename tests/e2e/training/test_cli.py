@@ -109,7 +109,6 @@ def test_wrong_keys_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_traceback_and_errors_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     from mixtura.core.errors import InputError
-
     from tests.e2e.training.toyapp.model import ToyData
 
     with pytest.raises(InputError, match="no batch"):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from matplotlib.image import imread
+
 from mixtura.core.errors import InputError
 from mixtura.training.inspection import agreement, draw, observe, write_page
-
 from tests.e2e.training.toyapp.main import main
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyData, ToyNetwork
 

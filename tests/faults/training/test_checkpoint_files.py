@@ -152,7 +152,7 @@ def test_another_model_or_other_sizes(good: Path, tmp_path: Path) -> None:
     "count", [150, pytest.param(1500, marks=pytest.mark.slow)], ids=["some", "many"]
 )
 def test_mutated_files(good: Path, tmp_path: Path, count: int) -> None:
-    """Without a hash beside them: each loads, or is refused with our error; nothing else happens."""
+    """Without a hash beside them: each loads or is refused with our error, nothing else."""
     content = good.read_bytes()
     path = tmp_path / "mutated.ckpt"
     outcomes = {"loaded": 0, "refused": 0}
@@ -164,7 +164,7 @@ def test_mutated_files(good: Path, tmp_path: Path, count: int) -> None:
             outcomes["loaded"] += 1
         except InputError as error:
             outcomes["refused"] += 1
-            assert str(error)
+            assert len(str(error)) > 20  # noqa: PT017
         shutil.copy(sidecar(good), sidecar(path))
         if path.read_bytes() != content:
             assert "altered" in refused(path)
@@ -195,7 +195,7 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
 
 
 def test_power_cut_at_every_moment(tmp_path: Path) -> None:
-    """Whatever of a write has reached the disk, the file is the old or the new one, and verifies."""
+    """Whatever of a write has reached the disk, the file is the old or the new one, whole."""
     path = tmp_path / "state.ckpt"
     io = VerifiedCheckpointIO()
     io.save_checkpoint({"state_dict": {"w": torch.zeros(3)}}, path)
@@ -252,7 +252,7 @@ def test_full_disk(tmp_path: Path) -> None:
         io = VerifiedCheckpointIO()
         io.save_checkpoint({"state_dict": {"w": torch.zeros(60_000)}}, path)
         before = path.read_bytes()
-        with pytest.raises(CheckpointError, match="untouched.*make room"):
+        with pytest.raises(CheckpointError, match=r"untouched.*make room"):
             io.save_checkpoint({"state_dict": {"w": torch.ones(60_000)}}, path)
         assert path.read_bytes() == before
         assert float(read_checkpoint(path)["state_dict"]["w"].sum()) == 0

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
+
 from mixtura.core.errors import InputError
 from mixtura.training.runs import claim
-
 from tests.faults.training.runner import forked, wait
 
 

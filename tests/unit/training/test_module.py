@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from torch import nn
+
 from mixtura.core import Controller, LoadBalance, record_routing, to_config
 from mixtura.core.errors import InputError
 from mixtura.training import (
@@ -17,9 +20,6 @@ from mixtura.training import (
     Trainer,
     read_checkpoint,
 )
-from pytorch_lightning.callbacks import EMAWeightAveraging
-from torch import nn
-
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyData, ToyNetwork
 
 

@@ -4,6 +4,7 @@ from unittest.mock import Mock
 import pytest
 import pytorch_lightning as pl
 import torch
+
 from mixtura.core import LayerStatistics
 from mixtura.training import RoutingMonitor
 

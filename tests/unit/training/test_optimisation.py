@@ -2,6 +2,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from mixtura.core import LinearScore, MLPExperts, MoELayer, Router, TopK, from_config, to_config
 from mixtura.core.errors import InputError
 from mixtura.training import (
@@ -13,7 +15,6 @@ from mixtura.training import (
     WarmupCosine,
     parameter_groups,
 )
-from torch import nn
 
 
 def model() -> nn.Module:

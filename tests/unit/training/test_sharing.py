@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+
 from mixtura.core import configurable, record_routing
 from mixtura.core.errors import InputError
 from mixtura.training import Card, Shared, SharingError, load_pretrained, save_pretrained
 from mixtura.training.sharing import export_program
-from torch import nn
-
 from tests.e2e.training.toyapp.model import ToyNetwork
 
 

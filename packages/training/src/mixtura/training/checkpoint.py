@@ -188,8 +188,8 @@ def _read(path: Path, map_location: Any) -> Any:
     except Exception as error:  # a damaged archive fails in torch's reader in many ways
         if _is_pickle(path):
             raise CheckpointError(
-                f"{path} is a bare pickle and was not loaded, because it could run commands on this "
-                "machine; use a checkpoint written by Mixtura, or safetensors"
+                f"{path} is a bare pickle and was not loaded, because it could run commands on "
+                "this machine; use a checkpoint written by Mixtura, or safetensors"
             ) from error
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({_kind(path)}); use another one{_others(path)}"

@@ -114,8 +114,8 @@ class _LoaderPosition(Callback):
     """Hand the loader its position in a resumed run.
 
     Lightning leaves it lying in two cases: a schedule that asks for the number of steps has the
-    loader set up before the checkpoint's loops are restored, and a checkpoint of the end of an epoch
-    does not count as a restart.
+    loader set up before the checkpoint's loops are restored, and a checkpoint of the end of an
+    epoch does not count as a restart.
     """
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

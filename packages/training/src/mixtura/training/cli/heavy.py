@@ -38,7 +38,7 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
         from mixtura.training.cli.sentences import sentence
 
         remedy = f"`{app.program} {args[0]} --help` lists every option; --traceback shows it all"
-        return report(app.program, sentence(error.message, error.keys, args), remedy)
+        return report(app.program, sentence(error.message, error.keys, list(args)), remedy)
     except (InputError, ConfigError, Mistake) as error:
         if traceback:
             raise
@@ -85,7 +85,7 @@ def _call(app: App, args: list[str]) -> Any:
         f"{arg}=true" if arg in switches and after.startswith("--") else arg
         for arg, after in pairwise([*args[1:], "--"])
     ]
-    options = parser.instantiate_classes(parser.parse_args(given)).as_dict()
+    options = parser.instantiate(parser.parse_args(given)).as_dict()
     if "app" in parameters:
         options["app"] = app
     return function(**options)

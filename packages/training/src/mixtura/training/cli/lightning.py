@@ -10,10 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 import yaml
 from jsonargparse import set_parsing_settings
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning import callbacks as lightning_callbacks
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.cli import LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from mixtura.core.errors import InputError
 from mixtura.training.callbacks import Checkpoint, ProgressBar, RunSummary
@@ -81,7 +82,7 @@ class MixturaCLI(LightningCLI):
             args=args,
         )
 
-    def subcommands(self) -> dict[str, set[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def subcommands(self) -> dict[str, set[str]]:
         """The chosen verb alone: building the parsers of the others costs as much each."""
         return {self.verb: LightningCLI.subcommands()[self.verb]}
 
@@ -121,7 +122,7 @@ class MixturaCLI(LightningCLI):
                 "use the configuration it was trained with"
             )
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Put loggers, checkpoints and progress into the run's folder, unless YAML differs."""
         config = self.config_init[self.verb]["trainer"]
         callbacks = _listed(config.get("callbacks"))
@@ -162,7 +163,7 @@ class MixturaCLI(LightningCLI):
 
     def _progress(self, callbacks: list[Callback]) -> list[Callback]:
         config = self.config_init[self.verb]["trainer"]
-        own = any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks)
+        own = any(isinstance(c, lightning_callbacks.ProgressBar) for c in callbacks)
         return [] if own or config.get("enable_progress_bar") is False else [ProgressBar()]
 
     def _name(self) -> str:

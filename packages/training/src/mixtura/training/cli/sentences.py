@@ -77,7 +77,7 @@ def _unknown_key(key: str, message: str, args: list[str]) -> str:
 
 
 def _path_of(key: str, message: str) -> str:
-    """The full dotted path of a key that was refused, from the nesting of the message and the value given."""
+    """The full dotted path of a refused key, from the nesting of the message and the value."""
     path = ".".join(match[1] for line in message.splitlines() if (match := KEY.match(line.strip())))
     given = [match for match in GIVEN.finditer(message)]
     if given:
@@ -109,7 +109,7 @@ def _find(tree: Any, key: str) -> str | None:
 
 
 def _accepted(path: str, args: list[str], short: dict[str, type]) -> list[str]:
-    """The arguments of the class that the configuration files and options name at the parent of `path`."""
+    """The arguments of the class that the files and options name at the parent of `path`."""
     parent = path.rpartition(".")[0].removesuffix(".init_args")
     classes: dict[str, str] = {}
     for name, value in _given(args):

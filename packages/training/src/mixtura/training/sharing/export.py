@@ -61,7 +61,7 @@ def export(
 
 
 def data_of(ckpt_path: Path) -> Any:
-    """The data module that a checkpoint was trained with, set up for testing; None if not stored."""
+    """The data module that a checkpoint was trained with, None if it is not stored."""
     tree = read_checkpoint(ckpt_path).get("mixtura", {}).get("data")
     return None if tree is None else from_config(tree)
 
@@ -108,7 +108,7 @@ def expert_statistics(module: MoEModule, data: Any, batches: int) -> dict[str, L
 def _program(module: MoEModule, data: Any, path: Path, kind: Literal["pt2", "onnx"]) -> Path:
     if data is None:
         raise InputError(
-            "this checkpoint does not say which data it was trained on, so there is no example input"
+            "this checkpoint does not say which data it was trained on, so no example is at hand"
         )
     batch = next(iter(test_loader(data)))
     network, inputs = _call(module, batch)
