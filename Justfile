@@ -33,6 +33,10 @@ setup GROUP="dev":
 demo *ARGS: setup
     @mixtura-forecasting demo "$@"
 
+# Train MixER and its rivals on four families of dynamical systems: the table and the portraits
+dynamics-demo *ARGS: setup
+    @mixtura-dynamics demo "$@"
+
 # Run the default tests with coverage; arguments go to pytest
 test *ARGS: setup
     @pytest "$@" --cov
