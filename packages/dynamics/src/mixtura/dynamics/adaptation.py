@@ -77,6 +77,11 @@ class Adaptation(nn.Module):
                 f"the system has {system.mixer.experts.dim} state dimensions, the new "
                 f"environments have {support.x.shape[-1]}; give the same variables, in their order"
             )
+        if self.strategy == "best_expert" and system.mixer.trained_by_gradient:
+            raise InputError(
+                "best_expert gives an environment one expert of weight one, but gradients train this "
+                "gate and its probability is part of the output; choose mean, nearest or gate"
+            )
         data = system.scaled(support)
         parameters = [p for p in system.parameters() if p.requires_grad]
         for parameter in parameters:
@@ -111,11 +116,12 @@ class Adaptation(nn.Module):
         family = system.family()
         if self.strategy == "nearest":
             repeated = data.repeat(len(known))
-            contexts, experts = known.repeat(count, 1), family.repeat(count)
+            soft = system.mixer.trained_by_gradient
+            contexts, experts = known.repeat(count, 1), None if soft else family.repeat(count)
             with torch.no_grad():
                 losses = self.losses(system, repeated, contexts, experts).view(count, -1)
             best = losses.nan_to_num(nan=torch.inf).argmin(1)
-            return known[best].clone(), family[best]
+            return known[best].clone(), None if soft else family[best]
         means = []
         for expert in range(k):
             members = known[family == expert]

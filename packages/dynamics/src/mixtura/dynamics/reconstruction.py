@@ -101,14 +101,15 @@ class Reconstruction(Shared, nn.Module):
             t: times, shared or per unit.
             environments: which known environment each unit is; all in order when not given.
             contexts: contexts of new environments instead.
-            experts: expert of each new environment; the gate decides when not given.
+            experts: expert of each new environment; the gate decides when not given, and always
+                where gradients train it (its probability is part of the output).
             solver: another solver than the model's own.
         """
         if contexts is None:
             index = slice(None) if environments is None else environments
             contexts = self.contexts[index]
             routing = self.route(environments)
-        elif experts is None:
+        elif experts is None or self.mixer.trained_by_gradient:
             routing = self.mixer.route(contexts)
         else:
             routing = one_expert_each(experts, self.mixer.num_experts)

@@ -58,8 +58,10 @@ def draw_routing(
         for border in torch.nonzero(family.diff())[:, 0].tolist():
             above.axhline(border + 0.5, color="black", linewidth=0.8)
     above.set_ylabel("environment")
+    above.yaxis.get_major_locator().set_params(integer=True)
     below.semilogy(history.losses, color="0.3", linewidth=1)
     below.set_xlabel("outer step")
+    below.xaxis.get_major_locator().set_params(integer=True)
     below.set_ylabel("loss")
     figure.savefig(path, dpi=120)
     return path
