@@ -17,6 +17,7 @@ from mixtura.core.adjustments import (
 from mixtura.core.router import Activation, Router
 from mixtura.core.scores import (
     CapacityPredictor,
+    CentroidDistanceScore,
     CosineScore,
     DSelectScore,
     GroupedScore,
@@ -240,6 +241,16 @@ OWN_ROUTERS = [
     RouterCase(
         "kmeans",
         lambda e, k: Router(KMeansScore(DIM, e, momentum=0.1), TopK(1)),
+        normalized=True,
+        excused=NO_PARAMETERS,
+    ),
+    RouterCase(
+        "farthest_centroids",
+        lambda e, k: Router(
+            CentroidDistanceScore(DIM, e, distance_mode="largest"),
+            TopK(k, renormalize="softmax"),
+            activation="identity",
+        ),
         normalized=True,
         excused=NO_PARAMETERS,
     ),
