@@ -220,8 +220,8 @@ class Layer:
         except ImportError:
             return None
         shape = self.shape
-        if shape.k < 2:
-            return None  # it has no top-1
+        if shape.k < 2 or self.dtype != torch.float32:
+            return None  # it has neither
         peer = MoE(
             dim=shape.dim,
             num_experts=shape.experts,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Sinkhorn,
         balanced_assignment,
     )
+    from mixtura.core.attention_mixture import AttentionMixture
     from mixtura.core.beta_distribution import beta_cdf
     from mixtura.core.chain import Chain
     from mixtura.core.choice import Choice
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         TopPControl,
     )
     from mixtura.core.dispatch import Dispatch
+    from mixtura.core.dispatch.expert_parallel import shard_experts
     from mixtura.core.edits import (
         ChooseK,
         ChooseRanks,
@@ -46,14 +48,27 @@ if TYPE_CHECKING:
     )
     from mixtura.core.errors import InputError
     from mixtura.core.experts import (
+        AttentionExperts,
+        ConvExperts,
         DeepMLPExperts,
         ExpertGroups,
         Experts,
+        ExternalExperts,
         GLUExperts,
+        GRUExperts,
+        LatentExperts,
+        LinearExperts,
         LoRAExperts,
         MLPExperts,
         ModuleExperts,
         StackedExperts,
+        ViewExperts,
+        WithSimpleExperts,
+        factorize_experts,
+        from_fused,
+        from_module_list,
+        to_fused,
+        to_module_list,
     )
     from mixtura.core.growing import (
         BAM,
@@ -110,6 +125,7 @@ if TYPE_CHECKING:
     from mixtura.core.schedules import layer_capacity
     from mixtura.core.scores import (
         CapacityPredictor,
+        CentroidDistanceScore,
         CosineScore,
         DSelectScore,
         GroupedScore,
@@ -158,6 +174,8 @@ if TYPE_CHECKING:
     from mixtura.core.units import SampleUnits, SegmentUnits, TokenUnits, Units
 
 _ROOMS = {
+    "attention_mixture": ("AttentionMixture",),
+    "dispatch.expert_parallel": ("shard_experts",),
     "adjustments": (
         "Adjustment",
         "BalanceBias",
@@ -205,6 +223,19 @@ _ROOMS = {
         "MLPExperts",
         "ModuleExperts",
         "StackedExperts",
+        "AttentionExperts",
+        "ConvExperts",
+        "ExternalExperts",
+        "GRUExperts",
+        "from_fused",
+        "from_module_list",
+        "to_fused",
+        "to_module_list",
+        "LatentExperts",
+        "factorize_experts",
+        "LinearExperts",
+        "WithSimpleExperts",
+        "ViewExperts",
     ),
     "growing": (
         "BAM",
@@ -261,6 +292,7 @@ _ROOMS = {
     "schedules": ("layer_capacity",),
     "scores": (
         "CapacityPredictor",
+        "CentroidDistanceScore",
         "CosineScore",
         "DSelectScore",
         "GroupedScore",
@@ -317,18 +349,22 @@ __all__ = [
     "ActiveScores",
     "Adjustment",
     "All",
+    "AttentionExperts",
+    "AttentionMixture",
     "BalanceBias",
     "BalancedAssignment",
     "BiasBalance",
     "Capacity",
     "CapacityPrediction",
     "CapacityPredictor",
+    "CentroidDistanceScore",
     "Chain",
     "Choice",
     "ChooseK",
     "ChooseRanks",
     "ConfigError",
     "Controller",
+    "ConvExperts",
     "CosineScore",
     "DSelectScore",
     "DeepMLPExperts",
@@ -342,10 +378,12 @@ __all__ = [
     "ExpertOrthogonality",
     "ExpertSimplicity",
     "Experts",
+    "ExternalExperts",
     "Forbid",
     "ForceBalanced",
     "ForceMembers",
     "GLUExperts",
+    "GRUExperts",
     "GateFreeze",
     "GatePro",
     "GroupBalance",
@@ -359,7 +397,9 @@ __all__ = [
     "InputError",
     "JointWithShared",
     "KMeansScore",
+    "LatentExperts",
     "LayerStatistics",
+    "LinearExperts",
     "LinearScore",
     "LoRAExperts",
     "LoadBalance",
@@ -422,7 +462,9 @@ __all__ = [
     "TopPControl",
     "UnitWeights",
     "Units",
+    "ViewExperts",
     "WeightInputs",
+    "WithSimpleExperts",
     "active_scores",
     "append_experts",
     "attach_loss",
@@ -435,7 +477,10 @@ __all__ = [
     "dirichlet_prior",
     "edit_routing",
     "expert_orthogonality",
+    "factorize_experts",
     "from_config",
+    "from_fused",
+    "from_module_list",
     "group_balance",
     "grouped_balance",
     "importance",
@@ -454,9 +499,12 @@ __all__ = [
     "routing_contrastive",
     "routing_variance",
     "select_experts",
+    "shard_experts",
     "sinkhorn",
     "smooth_load",
     "to_config",
+    "to_fused",
+    "to_module_list",
     "upcycle_ffn",
 ]
 

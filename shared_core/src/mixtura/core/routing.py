@@ -168,7 +168,7 @@ class Routing:
     @lazy
     def offsets(self) -> Int[Tensor, "experts"]:
         """Where each expert's rows end in the experts' order (int32, cumulative counts)."""
-        return self.counts.cumsum(0).to(torch.int32)
+        return self.counts.cumsum(0, dtype=torch.int32)
 
     @lazy
     def sorted_unit(self) -> Int[Tensor, "assignments"]:

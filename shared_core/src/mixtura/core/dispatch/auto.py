@@ -1,6 +1,7 @@
 """The dispatch that chooses a dispatch."""
 
 import logging
+import math
 
 import torch
 from jaxtyping import Float
@@ -59,21 +60,21 @@ def choose(experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing) 
         x: the units.
         routing: the decision; only its sizes matter.
     """
-    if experts.prefers_mix or torch.compiler.is_exporting():
+    if experts.prefers_mix:
         return "dense_all"
     stacked = isinstance(experts, StackedExperts)
     if torch.compiler.is_compiling():  # nothing there may depend on the counts
-        return "grouped_mm" if stacked else "dense_all"
+        return "grouped_mm" if stacked and not torch.compiler.is_exporting() else "dense_all"
     if not stacked:
         return "sorted_loop"
     if x.device.type != "cpu":
         return "grouped_mm"
     if experts.kernel_now() is None or routing.place is None:
         return "sorted_loop"
-    rows = len(routing.expert) * (x[0].numel() // x.shape[-1] if len(x) else 0)
-    narrow = torch.is_autocast_enabled("cpu") or x.dtype in (torch.bfloat16, torch.float16)
+    rows = len(routing.expert) * math.prod(x.shape[1:-1])
     if rows <= FEW_ROWS and experts.num_experts <= 8:
-        return "padded_bmm" if narrow or x.dtype == torch.float64 else "grouped_mm"
+        precise = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        return "grouped_mm" if precise else "padded_bmm"
     if rows < ROWS_OF_A_LOOP * experts.num_experts:
         return "grouped_mm"
     return "sorted_loop"

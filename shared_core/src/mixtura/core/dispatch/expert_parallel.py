@@ -113,7 +113,7 @@ def shard_experts(layer: "MoELayer", mesh: "DeviceMesh", *, average: bool = True
             "choose a number of experts that is a multiple of it"
         )
     for name, value in list(experts.named_parameters()):
-        spread = nn.Parameter(distribute_tensor(value.detach(), mesh, [Shard(0)]))
-        experts.register_parameter(name, spread.requires_grad_(value.requires_grad))
+        spread = distribute_tensor(value.detach(), mesh, [Shard(0)])
+        experts.register_parameter(name, nn.Parameter(spread, value.requires_grad))
     layer.dispatch = ExpertParallel(mesh, average=average)
     return layer

@@ -1,5 +1,6 @@
 """Rows sorted by expert, all experts in one grouped matrix product."""
 
+import math
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ class _Grouped(torch.autograd.Function):
         routing, layout = work.routing, _layout(work, x)
         assert routing.place is not None
         grad = grads[0].to(x.dtype)
-        inner = x[0].numel() // x.shape[-1]
+        inner = math.prod(x.shape[1:-1])
         wanted = zip(work.names, weights, ctx.needs_input_grad[3:], strict=True)
         into = {name: value for name, value, want in wanted if want}
         gates = weight.reshape(-1).index_select(0, routing.order).to(x.dtype)
@@ -109,7 +110,7 @@ class _Grouped(torch.autograd.Function):
 
 
 def _layout(work: Work, x: Tensor) -> GroupedKernel:
-    routing, inner = work.routing, x[0].numel() // x.shape[-1]
+    routing, inner = work.routing, math.prod(x.shape[1:-1])
     if inner == 1:
         return GroupedKernel(routing.offsets, routing.sorted_expert)
     expert = routing.sorted_expert.repeat_interleave(inner)

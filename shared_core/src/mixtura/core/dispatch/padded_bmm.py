@@ -1,5 +1,6 @@
 """Every expert gets as many rows as the busiest one: batched matrix products."""
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -103,7 +104,7 @@ class _Padded(torch.autograd.Function):
             return None, *second_derivative(work, grads[0], x, weight, weights)
         routing, experts = work.routing, len(work.known_counts)
         grad = grads[0].to(x.dtype)
-        inner = x[0].numel() // x.shape[-1]
+        inner = math.prod(x.shape[1:-1])
         into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
         gate = gates.to(x.dtype)
         gate = gate if inner == 1 else gate.repeat_interleave(inner)

@@ -1,5 +1,6 @@
 """The sorted loop as one node, its weight gradients written where they belong."""
 
+import math
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class _Loop(torch.autograd.Function):
         gates = weight.reshape(-1).index_select(0, routing.order[: work.total])
         if work.out_dtype == x.dtype:
             gates = gates.to(x.dtype)
-        inner = x[0].numel() // x.shape[-1]
+        inner = math.prod(x.shape[1:-1])
         outputs: Tensor | None = None
         pieces: tuple[Tensor, ...] = ()
         kept = []
@@ -87,13 +88,13 @@ class _Loop(torch.autograd.Function):
             return None, *second_derivative(work, grads[0], x, weight, weights)
         routing, counts, layout = work.routing, work.known_counts, Single()
         grad = grads[0].to(x.dtype)
-        inner = x[0].numel() // x.shape[-1]
+        inner = math.prod(x.shape[1:-1])
         gates = weight.reshape(-1).index_select(0, routing.order[: work.total]).to(x.dtype)
         gates = (gates if inner == 1 else gates.repeat_interleave(inner))[:, None]
         into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
         unbound = zip(*(buffer.unbind(0) for buffer in into.values()), strict=True)
         own_buffers = [dict(zip(into, own, strict=True)) for own in unbound]
-        grad_rows = x.new_empty(work.total, x[0].numel())
+        grad_rows = x.new_empty(work.total, math.prod(x.shape[1:]))
         grad_gates = gates.new_zeros(len(routing.expert))
         parts = zip(
             routing.sorted_unit[: work.total].split(counts),

@@ -20,15 +20,12 @@ class Experts(nn.Module):
     Attributes:
         num_experts: E.
         stacked: whether `batched` and `grouped` compute all experts at once.
+        prefers_mix: whether `mix` is cheaper than moving the rows to their experts.
     """
 
     num_experts: int
     stacked: bool = False
-
-    @property
-    def prefers_mix(self) -> bool:
-        """Whether `mix` is cheaper than moving the rows to their experts."""
-        return False
+    prefers_mix: bool = False
 
     def one(self, expert: int, rows: Float[Tensor, "rows *rest"]) -> Float[Tensor, "rows *out"]:
         """Output of one expert for rows that are all its own."""

@@ -88,7 +88,6 @@ class Grouped(Layout):
     def __init__(self, offsets: Int[Tensor, "experts"], expert: Int[Tensor, "rows"]) -> None:
         self.offsets = offsets
         self.group = expert
-        self.expert = expert.clamp_max(len(offsets) - 1)
 
     def linear(
         self,
@@ -102,7 +101,7 @@ class Grouped(Layout):
 
     def vector(self, parameter: Tensor) -> Tensor:
         """Each row's own."""
-        return parameter.index_select(0, self.expert)
+        return parameter.index_select(0, self.group.clamp_max(len(self.offsets) - 1))
 
 
 class GroupedKernel(Grouped):

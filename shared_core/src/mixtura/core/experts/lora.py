@@ -54,14 +54,10 @@ class LoRAExperts(StackedExperts):
         check_sizes(num_experts=num_experts, dim=dim, rank=rank, out_dim=out_dim)
         self.num_experts = num_experts
         self.scale = scale
+        self.prefers_mix = num_experts * rank <= WIDEST_BOTTLENECK
         self.A = nn.Parameter(torch.empty(num_experts, rank, dim))
         self.B = nn.Parameter(torch.zeros(num_experts, out_dim, rank))
         init_per_expert(self.A, lambda matrix: nn.init.kaiming_uniform_(matrix, a=math.sqrt(5)))
-
-    @property
-    def prefers_mix(self) -> bool:
-        """Whether the common bottleneck is narrow enough."""
-        return self.A.shape[0] * self.A.shape[1] <= WIDEST_BOTTLENECK
 
     def compute(self, rows: Tensor, weights: Mapping[str, Any], layout: Layout) -> Tensor:
         """Down to the rank and up again."""

@@ -120,10 +120,9 @@ class StackedExperts(Experts):
         layout = Batched()
 
         def bound(x: Tensor) -> Tensor:
-            flat = x[:, None] if x.ndim == 2 else x
-            output = self.compute(flat, gathered, layout)
+            output = self.compute(x[:, None], gathered, layout)[:, 0]
             output = output * weight.view(-1, *[1] * (output.ndim - 1)).to(output.dtype)
-            return output[:, 0] if x.ndim == 2 else output
+            return output
 
         return bound
 

@@ -3,12 +3,18 @@
 from torch import nn
 
 from mixtura.core.experts import (
+    ConvExperts,
     DeepMLPExperts,
     ExpertGroups,
     GLUExperts,
+    GRUExperts,
+    LatentExperts,
+    LinearExperts,
     LoRAExperts,
     MLPExperts,
     ModuleExperts,
+    ViewExperts,
+    WithSimpleExperts,
 )
 from mixtura.core.testing.cases import DIM, ExpertsCase
 
@@ -31,4 +37,24 @@ OWN_EXPERTS = [
     ),
     ExpertsCase("glu", lambda e: GLUExperts(e, DIM, 12)),
     ExpertsCase("glu_bias", lambda e: GLUExperts(e, DIM, 12, activation="gelu", bias=True)),
+    ExpertsCase("linear", lambda e: LinearExperts(e, DIM, 5)),
+    ExpertsCase("conv_1d", lambda e: ConvExperts(e, DIM, 6), rows=(5, DIM)),
+    ExpertsCase("conv_2d", lambda e: ConvExperts(e, DIM, 6, dims=2, out_dim=3), rows=(4, 5, DIM)),
+    ExpertsCase("gru", lambda e: GRUExperts(e, DIM, 6), rows=(5, DIM)),
+    ExpertsCase("gru_last", lambda e: GRUExperts(e, DIM, 6, last=True), rows=(5, DIM)),
+    ExpertsCase("latent", lambda e: LatentExperts(e, DIM, 12, 4)),
+    ExpertsCase(
+        "views",
+        lambda e: ViewExperts(
+            [GRUExperts(1, DIM, 6, last=True), *(LinearExperts(1, DIM, 6) for _ in range(e - 1))],
+            ["sequence", *["mean"] * (e - 1)],
+        ),
+        rows=(5, DIM),
+    ),
+    ExpertsCase(
+        "simple",
+        lambda e: WithSimpleExperts(
+            MLPExperts(1, DIM, 6), ["zero", "copy", "constant"][: e - 1], dim=DIM
+        ),
+    ),
 ]
