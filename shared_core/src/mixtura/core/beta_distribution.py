@@ -18,7 +18,7 @@ class _BetaCDF(torch.autograd.Function):
         return _regularized(p.double(), a, b).to(p.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (p,) = ctx.saved_tensors
         p = p.double()
         a, b = ctx.a, ctx.b
@@ -37,7 +37,7 @@ def beta_cdf(p: Float[Tensor, "*shape"], a: float, b: float) -> Float[Tensor, "*
         a: positive.
         b: positive.
     """
-    return _BetaCDF.apply(p, a, b)  # pyright: ignore[reportReturnType]
+    return _BetaCDF.apply(p, a, b)
 
 
 def _log_beta(a: float, b: float) -> float:

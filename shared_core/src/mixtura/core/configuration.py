@@ -63,7 +63,7 @@ def configurable(cls: type[T]) -> type[T]:
         original(self, *args, **kwargs)
 
     setattr(__init__, CONFIGURABLE, True)
-    cls.__init__ = __init__  # pyright: ignore[reportAttributeAccessIssue]
+    cls.__init__ = __init__
     return cls
 
 

@@ -73,18 +73,18 @@ def write_whole(path: Path, write: Callable[[Path], Any], *, beside: bool = True
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.incomplete")
+    hashes = sidecar(path)
     try:
         write(temporary)
         _flush(temporary)
+        new = digest(temporary) if beside else ""
+        old = hashes.read_text().split() if beside and path.exists() and hashes.exists() else []
         if beside:
-            hashes = sidecar(path)
-            new = digest(temporary)
-            old = hashes.read_text().split() if path.exists() and hashes.exists() else []
             _replace(hashes, "".join(f"{each}\n" for each in [new, *old]))
         temporary.chmod(_mode())
         temporary.replace(path)
         _flush(path.parent)
-        if beside and old:
+        if old:
             _replace(hashes, f"{new}\n")
     finally:
         with suppress(OSError):

@@ -33,6 +33,8 @@ class Trainer(pl.Trainer):
         **kwargs: Those of `pytorch_lightning.Trainer`.
     """
 
+    overfit_batches: int | float
+
     def __init__(
         self,
         *,

@@ -17,7 +17,7 @@ class _Attach(torch.autograd.Function):
         return y.view_as(y)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         ones = torch.ones(ctx.shape, dtype=ctx.dtype, device=ctx.device)
         return grad, ones * ctx.factor, None
 
@@ -36,4 +36,4 @@ def attach_loss(
         factor: the loss scale of mixed precision over the steps of gradient accumulation: nothing
             else scales this gradient.
     """
-    return _Attach.apply(y, loss, factor)  # pyright: ignore[reportReturnType]
+    return _Attach.apply(y, loss, factor)

@@ -160,7 +160,7 @@ def _size(cli: MixturaCLI) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     module: Any = cli.model
-    loaders = cli.trainer.test_dataloaders
+    loaders: Any = cli.trainer.test_dataloaders
     batch = next(iter(loaders[0] if isinstance(loaders, list | tuple) else loaders))
     network: nn.Module = module.network.cpu().eval()
     counter = FlopCounterMode(display=False)

@@ -99,11 +99,11 @@ def together(layers: Mapping[str, Layer]) -> Figure:
     for axes, (name, layer) in zip(places, layers.items(), strict=True):
         counts = layer.together.float().cpu()
         share = (counts / counts.diagonal().clamp_min(1)[:, None]).fill_diagonal_(torch.nan)
-        image = axes.imshow(share.numpy(), cmap="viridis", vmin=0, vmax=1)
+        axes.imshow(share.numpy(), cmap="viridis", vmin=0, vmax=1)
         axes.set_title(name, fontsize=9, loc="left")
         axes.tick_params(labelsize=7)
         axes.set_xlabel("expert", fontsize=8)
-    figure.colorbar(image, ax=places, shrink=0.8)
+    figure.colorbar(places[-1].images[-1], ax=places, shrink=0.8)
     return figure
 
 
@@ -131,7 +131,7 @@ def _pooled(counts: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, list[
     if len(names) > CATEGORIES:
         edges = np.linspace(0, len(names), CATEGORIES + 1).astype(int)
         counts = np.add.reduceat(counts, edges[:-1])
-        names = [names[edge] for edge in edges[:-1]]
+        names = [names[int(edge)] for edge in edges[:-1]]
     return counts / np.maximum(counts.sum(1, keepdims=True), 1), list(names)
 
 

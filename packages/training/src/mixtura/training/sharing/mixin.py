@@ -77,9 +77,7 @@ class Shared(ModelHubMixin, library_name="mixtura", tags=["mixture-of-experts"])
         return save_pretrained(self, save_directory, card if card is not None else kept)
 
     @classmethod
-    def from_pretrained(
-        cls, folder_or_repo: str | Path, *, revision: str | None = None
-    ) -> Any:
+    def from_pretrained(cls, folder_or_repo: str | Path, *, revision: str | None = None) -> Any:
         """The model of a folder or repository; a subclass of this class is accepted.
 
         Args:
@@ -88,9 +86,7 @@ class Shared(ModelHubMixin, library_name="mixtura", tags=["mixture-of-experts"])
         """
         return load_pretrained(folder_or_repo, cls, revision=revision)  # pyright: ignore[reportArgumentType]
 
-    def push_to_hub(
-        self, repo_id: str, card: Card | str | None = None, **options: Any
-    ) -> str:
+    def push_to_hub(self, repo_id: str, card: Card | str | None = None, **options: Any) -> str:
         """Upload the folder as a repository of the hub.
 
         Args:
