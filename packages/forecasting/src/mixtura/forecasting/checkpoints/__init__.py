@@ -6,6 +6,13 @@ from mixtura.forecasting.checkpoints.dense import (
     patchtst_rules,
 )
 from mixtura.forecasting.checkpoints.mohets import mohets_rules, network_rules
+from mixtura.forecasting.checkpoints.moirai_moe import (
+    load_moirai_moe,
+    load_moirai_moe_state,
+    moirai_moe_arguments,
+    moirai_moe_rules,
+    save_moirai_moe,
+)
 from mixtura.forecasting.checkpoints.seg_moe import mixture_rules, seg_moe_rules
 from mixtura.forecasting.checkpoints.state_map import Rule, load_into, load_state, save_state
 from mixtura.forecasting.checkpoints.time_moe import (
@@ -20,12 +27,17 @@ __all__ = [
     "dlinear_rules",
     "itransformer_rules",
     "load_into",
+    "load_moirai_moe",
+    "load_moirai_moe_state",
     "load_state",
     "load_time_moe",
     "mixture_rules",
     "mohets_rules",
+    "moirai_moe_arguments",
+    "moirai_moe_rules",
     "network_rules",
     "patchtst_rules",
+    "save_moirai_moe",
     "save_state",
     "save_time_moe",
     "seg_moe_rules",

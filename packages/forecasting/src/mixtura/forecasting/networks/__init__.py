@@ -4,6 +4,7 @@ from mixtura.forecasting.networks.base import DirectNetwork, ForecastNetwork
 from mixtura.forecasting.networks.dlinear import DLinear
 from mixtura.forecasting.networks.itransformer import ITransformer
 from mixtura.forecasting.networks.mohets import MoHETS
+from mixtura.forecasting.networks.moirai_moe import MoiraiMoE
 from mixtura.forecasting.networks.naive import LastValue, SeasonalNaive
 from mixtura.forecasting.networks.nlinear import NLinear
 from mixtura.forecasting.networks.patchtst import PatchTST
@@ -18,6 +19,7 @@ __all__ = [
     "ITransformer",
     "LastValue",
     "MoHETS",
+    "MoiraiMoE",
     "NLinear",
     "PatchTST",
     "SeasonalNaive",

@@ -1,5 +1,7 @@
 """What every forecasting network offers, whatever it predicts at once."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,10 +15,17 @@ class ForecastNetwork(nn.Module):
     Attributes:
         context_length: L, the longest look-back.
         target_length: points after the window that a training pair needs.
+        reads_missing: where the look-back may be NaN: nowhere, before a series begins, anywhere.
     """
 
     context_length: int
     target_length: int
+    reads_missing: Literal["none", "before", "any"] = "none"
+
+    @property
+    def shortest_context(self) -> int:
+        """Points that a look-back must have at least."""
+        return 1
 
     def supervise(
         self,
@@ -79,6 +88,11 @@ class DirectNetwork(ForecastNetwork):
             )
         self.context_length = context_length
         self.target_length = horizon
+
+    @property
+    def shortest_context(self) -> int:
+        """The whole window."""
+        return self.context_length
 
     def supervise(
         self,

@@ -54,6 +54,11 @@ class SlidingNetwork(ForecastNetwork):
         self.dynamic_window = dynamic_window
         self.loss_region: LossRegion = loss_region
 
+    @property
+    def shortest_context(self) -> int:
+        """One patch, or what a pass predicts if that is longer."""
+        return max(self.step, self.patch_width)
+
     def forward(
         self,
         x: Float[Tensor, "batch variates time"],
@@ -83,7 +88,7 @@ class SlidingNetwork(ForecastNetwork):
         horizon: int,
         marks: Float[Tensor, "batch features all"] | None,
     ) -> Float[Tensor, "batch variates horizon"]:
-        shortest = max(self.step, self.patch_width)
+        shortest = self.shortest_context
         if past.shape[-1] < shortest:
             raise InputError(
                 f"{type(self).__name__} needs a look-back of at least {shortest} points, got "
