@@ -4,6 +4,7 @@ Reference: Dong et al., FAN: Fourier analysis networks, 2024 (arXiv 2410.02675).
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -117,23 +118,27 @@ class FourierExperts(StackedExperts):
         self.num_experts, self.dropout = num_experts, dropout
         self.hidden_waves, self.out_waves = check_width(hidden_dim), check_width(dim)
         hidden_rows, out_rows = hidden_dim - self.hidden_waves, dim - self.out_waves
-        self.up = nn.Parameter(torch.randn(num_experts, hidden_rows, dim))
-        self.gate = nn.Parameter(torch.randn(num_experts, hidden_rows, dim)) if glu else None
-        self.down = nn.Parameter(torch.randn(num_experts, out_rows, hidden_dim))
-        self.up_bias = nn.Parameter(torch.zeros(num_experts, hidden_rows)) if bias else None
-        self.gate_bias = (
-            nn.Parameter(torch.zeros(num_experts, hidden_rows)) if bias and glu else None
-        )
-        self.down_bias = nn.Parameter(torch.zeros(num_experts, out_rows)) if bias else None
+        shapes = {
+            "up": (num_experts, hidden_rows, dim),
+            "gate": (num_experts, hidden_rows, dim) if glu else None,
+            "down": (num_experts, out_rows, hidden_dim),
+        }
+        for name, shape in shapes.items():
+            weight = None if shape is None else nn.Parameter(torch.randn(shape))
+            offset = None
+            if bias and shape is not None:
+                offset = nn.Parameter(torch.zeros(shape[:2]))
+            self.register_parameter(name, weight)
+            self.register_parameter(f"{name}_bias", offset)
 
-    def compute(self, rows: Tensor, weights: Mapping[str, Tensor | None], layout) -> Tensor:
+    def compute(self, rows: Tensor, weights: Mapping[str, Any], layout: Any) -> Tensor:
         """The two or three layers."""
-        projected = layout.linear(rows, weights["up"], weights.get("up_bias"))
+        projected = layout.linear(rows, weights["up"], weights["up_bias"])
         hidden = fourier(projected, self.hidden_waves)
-        if weights.get("gate") is not None:
-            gate = layout.linear(rows, weights["gate"], weights.get("gate_bias"))
+        if weights["gate"] is not None:
+            gate = layout.linear(rows, weights["gate"], weights["gate_bias"])
             hidden = hidden * torch.sigmoid(fourier(gate, self.hidden_waves))
         hidden = F.dropout(hidden, self.dropout, self.training)
         return fourier(
-            layout.linear(hidden, weights["down"], weights.get("down_bias")), self.out_waves
+            layout.linear(hidden, weights["down"], weights["down_bias"]), self.out_waves
         )
