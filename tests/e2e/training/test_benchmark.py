@@ -10,6 +10,7 @@ from mixtura.core.errors import InputError
 from mixtura.training.benchmark import read_recipe
 from mixtura.training.benchmark.jobs import Job
 from tests.e2e.training.toyapp.main import main
+from tests.e2e.training.toyapp.model import ToyClassifier
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,27 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path.write_text(text)
         with pytest.raises(InputError, match=words):
             read_recipe(path)
+
+
+def test_a_training_that_was_cut_off_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends with the very figures of one that was not."""
+    args = ["benchmark", "toys", "--models=four", "--settings=few", "--seeds=1"]
+    assert main([*args, "--out=whole"]) == 0
+
+    def cut(self: ToyClassifier) -> None:
+        if self.current_epoch == 1:
+            raise RuntimeError("the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ToyClassifier, "on_train_epoch_start", cut)
+        with pytest.raises(RuntimeError, match="power"):
+            main([*args, "--out=cut"])
+    assert main([*args, "--out=cut"]) == 0
+    figures = [
+        json.loads((tmp_path / name / "results.json").read_text())["runs"][0]["figures"]
+        for name in ("whole", "cut")
+    ]
+    assert figures[0] == figures[1]
+    assert len(list((tmp_path / "cut").rglob("config.yaml"))) == 3, "two trainings and one test"

@@ -127,6 +127,7 @@ def test_checkpoint_alone_is_enough(trained: Path, capsys: pytest.CaptureFixture
     out = capsys.readouterr().out
     assert "test/accuracy" in out
     assert "toyclassifier/test-0" in out
+    assert "test: " in out
     assert run("validate", f"--ckpt_path={trained}", "@") == 0
     assert run("predict", f"--ckpt_path={trained}", "@") == 0
 

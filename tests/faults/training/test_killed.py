@@ -1,5 +1,6 @@
 """A run that is killed at any moment, also during a save, resumes with the very same loss curve."""
 
+import contextlib
 import os
 import random
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.training.toyapp.main import main
 from tests.faults.training.runner import curve, fit, forked, wait
 
 
@@ -70,3 +72,30 @@ def test_signal_finishes_the_step_and_saves(
     assert wait(forked(lambda: fit(tmp_path / "cut", log, resume=saved))) == 0
     assert curve(log) == curve(tmp_path / "whole.log")
     assert len(log.read_text().splitlines()) == 36, f"stopped after {steps}: a step was repeated"
+
+
+def test_the_command_line_says_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIXTURA_RUN_FOLDER", raising=False)
+    flags = ["--trainer.max_epochs=100000", "--trainer.enable_progress_bar=false"]
+
+    def work() -> None:
+        with Path("said").open("w") as said, contextlib.redirect_stderr(said):
+            raise SystemExit(main(["fit", "--config=tiny", *flags]))
+
+    pid = forked(work)
+    metrics = tmp_path / "runs/tiny/0/metrics.csv"
+    deadline = time.monotonic() + 60
+    while not metrics.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGTERM)
+    assert wait(pid) == 143
+    saved = "runs/tiny/0/checkpoints/interrupted.ckpt"
+    assert (tmp_path / saved).is_file()
+    said = (tmp_path / "said").read_text()
+    assert "stopped by SIGTERM, saved to" in said
+    assert "resume with --ckpt_path" in said
+    assert "Traceback" not in said

@@ -12,7 +12,7 @@ from torch import nn
 
 from mixtura.core import Record, moe_layers, record_routing
 from mixtura.training.benchmark.recipe import Entry, Setting
-from mixtura.training.checkpoint import write_whole
+from mixtura.training.checkpoint import read_checkpoint, write_whole
 from mixtura.training.cli import names
 from mixtura.training.cli.app import App
 from mixtura.training.cli.lightning import MixturaCLI
@@ -112,8 +112,8 @@ class Job:
         note(started)
         cli = MixturaCLI(self.app, args, summary=False)
         callback: Any = cli.trainer.checkpoint_callback
-        best = callback.best_model_path or callback.last_model_path
-        note(done, checkpoint=str(Path(best).resolve()))
+        best = _best(place, callback.mode) or Path(callback.last_model_path)
+        note(done, checkpoint=str(best.resolve()))
         return json.loads(done.read_text())
 
     def _place(self, setting: Setting) -> Path:
@@ -149,6 +149,19 @@ class Job:
             self.seed,
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _best(place: Path, mode: str) -> Path | None:
+    """The best checkpoint below a folder; each run of a continued training has left one."""
+    scored = []
+    for path in place.rglob("best.ckpt"):
+        for state in read_checkpoint(path).get("callbacks", {}).values():
+            score = state.get("current_score") if isinstance(state, Mapping) else None
+            if score is not None:
+                scored.append((float(score), path))
+    if not scored:
+        return None
+    return (min if mode == "min" else max)(scored)[1]
 
 
 def _safe(name: str) -> str:

@@ -34,12 +34,9 @@ class RunSummary(Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Print the table, on the first rank and after a run that went well."""
-        if (
-            not trainer.is_global_zero
-            or trainer.interrupted
-            or trainer.state.status == "interrupted"
-        ):
+        if not trainer.is_global_zero or trainer.interrupted:
             return
+        stage = str(getattr(stage, "value", stage))
         console = Console(stderr=False)
         table = Table(
             title=f"{stage}: {time.monotonic() - self._begin:.0f} s", title_justify="left"
