@@ -62,13 +62,14 @@ def demo(
         results = [run_job(job, folder, stages) for job in jobs]
         stages.say("drawing and sharing")
         networks = {job.name: job.network for job in jobs}
+        network = ours["network"]
         pictures = [
             draw_forecasts(folder / "forecast.png", data, networks, ("Seg-MoE", "DLinear")),
-            draw_routing(folder / "routing.png", data, networks["Seg-MoE"]),
+            draw_routing(folder / "routing.png", data, network),
         ]
         card = ours["module"].card(data)
         card.figures = [asdict(result) for result in results]
-        card.experts = expert_loads(data, networks["Seg-MoE"])
+        card.experts = expert_loads(data, network)
         forecaster = ours["module"].shared(data)
         shared = forecaster.save_pretrained(folder / "model", card)
         check_sharing(forecaster, shared, data, data.horizon)
