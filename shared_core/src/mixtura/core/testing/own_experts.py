@@ -6,6 +6,7 @@ from mixtura.core.experts import (
     ConvExperts,
     DeepMLPExperts,
     ExpertGroups,
+    ExternalExperts,
     GLUExperts,
     GRUExperts,
     LatentExperts,
@@ -34,6 +35,15 @@ OWN_EXPERTS = [
         "groups",
         lambda e: ExpertGroups([MLPExperts(1, DIM, 6) for _ in range(e)], views=[0] * e),
         rows=(1, DIM),
+    ),
+    ExpertsCase(
+        "external",
+        ExternalExperts,
+        rows=(4, DIM),
+        excused={
+            "one_by_one": "a unit holds the outputs of one number of experts",
+            "idle_expert": "it has no parameters",
+        },
     ),
     ExpertsCase("glu", lambda e: GLUExperts(e, DIM, 12)),
     ExpertsCase("glu_bias", lambda e: GLUExperts(e, DIM, 12, activation="gelu", bias=True)),
