@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from mixtura.datasets import LTSFDataModule, WindowBatch
+from mixtura.datasets import LTSFDataModule, SequenceBatch, SequenceDataModule, WindowBatch
+from mixtura.forecasting import HOMES
 from mixtura.forecasting.networks import (
     DLinear,
     ITransformer,
@@ -25,9 +26,12 @@ __all__ = ["DATA", "NETWORKS", "UNCHECKED"]
 
 VARIATES, CONTEXT, HORIZON, MARKS = 3, 24, 6, 5
 
+NAIVE = "it has no parameters and is only asked for forecasts"
+AROUND = "it holds a network that is checked, and is called with a table"
 UNCHECKED = {
-    "LastValue": "it has no parameters and is only asked for forecasts",
-    "SeasonalNaive": "it has no parameters and is only asked for forecasts",
+    "LastValue": NAIVE,
+    "SeasonalNaive": NAIVE,
+    **{name: AROUND for name in HOMES["forecaster"]},
 }
 
 
@@ -44,7 +48,7 @@ def windows_and_marks(samples: int, generator: torch.Generator) -> tuple[Tensor,
 
 def series(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Series of several lengths, padded on the left, and which points are real."""
-    x = torch.randn(samples, CONTEXT, generator=generator)
+    x = torch.rand(samples, CONTEXT, generator=generator) + 0.5
     return x, torch.arange(CONTEXT) >= torch.arange(samples)[:, None] % 3 * 2
 
 
@@ -66,9 +70,7 @@ def seg_moe(**options: Any) -> Callable[[], nn.Module]:
     """A small Seg-MoE."""
     sizes: dict[str, Any] = {"dim": 8, "num_heads": 2, "num_kv_heads": 1, "hidden_dim": 8}
     dropout: dict[str, Any] = {"dropout": 0.0, "drop_path": 0.0, "router_dropout": 0.0}
-    return lambda: SegMoE(
-        CONTEXT, 4, 1.5, 2, segment_sizes=[2, 3], **sizes, **dropout, **options
-    )
+    return lambda: SegMoE(CONTEXT, 4, 1.5, 2, segment_sizes=[2, 3], **sizes, **dropout, **options)
 
 
 def mohets() -> nn.Module:
@@ -103,7 +105,13 @@ NETWORKS = [
     ),
     NetworkCase("mohets", mohets, windows_and_marks, lambda n: (n, VARIATES, CONTEXT)),
     NetworkCase(
-        "time_moe", time_moe, series, lambda n: (n, CONTEXT, 1), hidden=padding_changed
+        "time_moe",
+        time_moe,
+        series,
+        lambda n: (n, CONTEXT, 1),
+        hidden=padding_changed,
+        visible=(slice(None), slice(4, None)),
+        rate=0.03,
     ),
     direct("patchtst", PatchTST, patch_width=8, stride=4, dim=8, num_heads=2, hidden_dim=8),
     direct("itransformer", ITransformer, dim=8, num_heads=2, hidden_dim=8),
@@ -130,4 +138,26 @@ def futures(batch: WindowBatch) -> list[Any]:
     return [tuple(one.flatten().tolist()) for one in batch.future]
 
 
-DATA = [DataCase("LTSFDataModule", own_table, futures)]
+def own_sequences(folder: Path, **arguments: Any) -> SequenceDataModule:
+    """Windows of small arrays."""
+    for number, part in enumerate(("train", "val")):
+        values = np.random.default_rng(number).normal(size=(5, 60))
+        np.save(folder / f"{part}.npy", values)
+    return SequenceDataModule(
+        path=str(folder / "train.npy"),
+        val_path=str(folder / "val.npy"),
+        max_length=8,
+        batch_size=8,
+        **arguments,
+    )
+
+
+def labels(batch: SequenceBatch) -> list[Any]:
+    """What is to be said next, by window."""
+    return [tuple(one.tolist()) for one in batch.labels]
+
+
+DATA = [
+    DataCase("LTSFDataModule", own_table, futures),
+    DataCase("SequenceDataModule", own_sequences, labels, splits=("train", "val")),
+]

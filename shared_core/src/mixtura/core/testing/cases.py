@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -79,7 +79,22 @@ class ExpertsCase:
         return torch.randn(units, *self.rows, generator=torch.Generator().manual_seed(seed))
 
 
-Case = TypeVar("Case", RouterCase, ExpertsCase)
+@runtime_checkable
+class Checked(Protocol):
+    """Anything with a name that may be excused from checks."""
+
+    @property
+    def name(self) -> str:
+        """As it appears in the tests' ids."""
+        ...
+
+    @property
+    def excused(self) -> Mapping[str, str]:
+        """Names of checks that cannot hold, each with the reason."""
+        ...
+
+
+Case = TypeVar("Case", bound=Checked)
 
 
 class Registry(Generic[Case]):
