@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mixtura.core.beta_distribution import beta_cdf
     from mixtura.core.chain import Chain
     from mixtura.core.choice import Choice
+    from mixtura.core.citation import cite
     from mixtura.core.configuration import ConfigError, configurable, from_config, to_config
     from mixtura.core.controllers import (
         BiasBalance,
@@ -174,8 +175,6 @@ if TYPE_CHECKING:
     from mixtura.core.units import SampleUnits, SegmentUnits, TokenUnits, Units
 
 _ROOMS = {
-    "attention_mixture": ("AttentionMixture",),
-    "dispatch.expert_parallel": ("shard_experts",),
     "adjustments": (
         "Adjustment",
         "BalanceBias",
@@ -186,9 +185,11 @@ _ROOMS = {
         "Sinkhorn",
         "balanced_assignment",
     ),
+    "attention_mixture": ("AttentionMixture",),
     "beta_distribution": ("beta_cdf",),
     "chain": ("Chain",),
     "choice": ("Choice",),
+    "citation": ("cite",),
     "configuration": ("ConfigError", "configurable", "from_config", "to_config"),
     "controllers": (
         "BiasBalance",
@@ -200,6 +201,7 @@ _ROOMS = {
         "TopPControl",
     ),
     "dispatch": ("Dispatch",),
+    "dispatch.expert_parallel": ("shard_experts",),
     "edits": (
         "ChooseK",
         "ChooseRanks",
@@ -471,6 +473,7 @@ __all__ = [
     "balanced_assignment",
     "beta_cdf",
     "capacity_prediction",
+    "cite",
     "combine",
     "compose",
     "configurable",
