@@ -102,7 +102,7 @@ class ForecastModule(MoEModule):
         """What is known of the data, and how the forecaster is used."""
         if data is None:
             return Card(task=TASK)
-        known = dataset(data.name) if data.path is None else None
+        known = dataset(data.name) if data.name and data.path is None else None
         name = forecaster_class(self.network).__name__
         return Card(
             task=TASK,

@@ -1,7 +1,7 @@
 """Training steps of two networks, timed side by side in one process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from mixtura.core import moe_layers, record_routing
+from mixtura.forecasting.networks.base import ForecastNetwork
 
 __all__ = ["StepTimes", "profile_lines", "time_steps", "training_step"]
 
@@ -33,7 +34,7 @@ class StepTimes:
     steps: int
 
 
-def training_step(network: nn.Module, past: Tensor, future: Tensor) -> Callable[[], None]:
+def training_step(network: ForecastNetwork, past: Tensor, future: Tensor) -> Callable[[], None]:
     """A function that makes one step: forward, loss with auxiliary terms, backward, optimiser.
 
     Args:
@@ -63,7 +64,11 @@ def training_step(network: nn.Module, past: Tensor, future: Tensor) -> Callable[
 
 
 def time_steps(
-    networks: dict[str, nn.Module], past: Tensor, future: Tensor, rounds: int, warmup: int = 2
+    networks: Mapping[str, ForecastNetwork],
+    past: Tensor,
+    future: Tensor,
+    rounds: int,
+    warmup: int = 2,
 ) -> list[StepTimes]:
     """Time the networks in turns, so that whatever else the machine does hits all alike.
 
@@ -98,7 +103,7 @@ def time_steps(
     ]
 
 
-def profile_lines(network: nn.Module, past: Tensor, future: Tensor, lines: int = 12) -> str:
+def profile_lines(network: ForecastNetwork, past: Tensor, future: Tensor, lines: int = 12) -> str:
     """The operations on which a training step spends most."""
     step = training_step(network, past, future)
     step()

@@ -9,10 +9,11 @@ from mixtura.forecasting.networks.feed_forward import (
     FeedForward,
     FeedForwardKind,
 )
+from mixtura.forecasting.networks.mohets import MoHETS
 from mixtura.forecasting.networks.norms import RMSNorm
 from mixtura.forecasting.networks.seg_moe import SegMoE
 from mixtura.forecasting.networks.segment_mixture import ProjectedSegments, SegmentSequence
-from mixtura.forecasting.networks.unpatching import ConvUnpatcher
+from mixtura.forecasting.networks.unpatching import LinearUnpatcher
 
 
 def seg_moe_rules(
@@ -135,7 +136,7 @@ def attention_rules(ours: str, theirs: str, attention: nn.Module) -> list[Rule]:
     return rules
 
 
-def head_rules(network: nn.Module, kind: FeedForwardKind) -> list[Rule]:
+def head_rules(network: SegMoE | MoHETS, kind: FeedForwardKind) -> list[Rule]:
     """The head of a model: `e_head` of an encoder, `d_head` of a causal one."""
     head = network.head
     causal = network.blocks[0].attention.causal
@@ -144,7 +145,7 @@ def head_rules(network: nn.Module, kind: FeedForwardKind) -> list[Rule]:
         rules = same("head.project", theirs, head.project)
     else:
         rules = feed_forward_rules("head.project", theirs, head.project, kind)
-    if not isinstance(head.unpatch, ConvUnpatcher):
+    if isinstance(head.unpatch, LinearUnpatcher):
         return rules + same("head.unpatch.project", "head.unpatch.proj", head.unpatch.project)
     for name, place in (("spread", 0), ("depthwise", 2), ("norm", 3), ("mix", 4), ("out", 6)):
         there = f"head.unpatch.unpatch.{place}"

@@ -24,7 +24,7 @@ class Rule:
 
     ours: str
     theirs: tuple[str, ...]
-    load: Callable[[Sequence[Tensor]], Tensor]
+    load: Callable[[list[Tensor]], Tensor]
     save: Callable[[Tensor], Sequence[Tensor]]
 
 
@@ -57,7 +57,7 @@ def stack_pairs(
     firsts, seconds = tuple(firsts), tuple(seconds)
     count = len(firsts)
 
-    def load(tensors: Sequence[Tensor]) -> Tensor:
+    def load(tensors: list[Tensor]) -> Tensor:
         return torch.cat((torch.stack(tensors[:count]), torch.stack(tensors[count:])), 1)
 
     def save(tensor: Tensor) -> Sequence[Tensor]:

@@ -139,6 +139,4 @@ class FourierExperts(StackedExperts):
             gate = layout.linear(rows, weights["gate"], weights["gate_bias"])
             hidden = hidden * torch.sigmoid(fourier(gate, self.hidden_waves))
         hidden = F.dropout(hidden, self.dropout, self.training)
-        return fourier(
-            layout.linear(hidden, weights["down"], weights["down_bias"]), self.out_waves
-        )
+        return fourier(layout.linear(hidden, weights["down"], weights["down_bias"]), self.out_waves)

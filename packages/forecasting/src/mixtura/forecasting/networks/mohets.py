@@ -1,5 +1,6 @@
 """MoHETS: heterogeneous experts, and cross-attention to calendar covariates."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from jaxtyping import Float
@@ -66,6 +67,8 @@ class MoHETS(SlidingNetwork):
         loss_region: output points that training looks at.
     """
 
+    blocks: Sequence[MixtureBlock]
+
     def __init__(
         self,
         context_length: int = 672,
@@ -131,11 +134,11 @@ class MoHETS(SlidingNetwork):
                 dropout=dropout,
             )
 
-        self.blocks = nn.ModuleList()
+        blocks = nn.ModuleList()
         for depth in range(num_layers):
             own = attention()
             own.causal = causal
-            self.blocks.append(
+            blocks.append(
                 MixtureBlock(
                     dim,
                     own,
@@ -156,6 +159,7 @@ class MoHETS(SlidingNetwork):
                     drop_path=drop_path * depth / max(1, num_layers - 1),
                 )
             )
+        self.add_module("blocks", blocks)
         self.norm = make_norm(norm, dim)
         self.head = make_head(
             head,

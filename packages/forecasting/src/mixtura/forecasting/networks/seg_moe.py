@@ -67,6 +67,8 @@ class SegMoE(SlidingNetwork):
         loss_region: output points that training looks at.
     """
 
+    blocks: Sequence[MixtureBlock]
+
     def __init__(
         self,
         context_length: int = 512,
@@ -115,7 +117,7 @@ class SegMoE(SlidingNetwork):
             balance = LoadBalance(0.02, normalization="one", scope="model")
         self.instance_norm = instance_norm
         self.embedding = PatchEmbedding(patch_width, dim, norm=embedding_norm, dropout=dropout)
-        self.blocks = nn.ModuleList(
+        blocks = (
             MixtureBlock(
                 dim,
                 GroupedQueryAttention(
@@ -150,6 +152,7 @@ class SegMoE(SlidingNetwork):
             )
             for depth, size in enumerate(sizes)
         )
+        self.add_module("blocks", nn.ModuleList(blocks))
         self.norm = make_norm(norm, dim)
         self.head = make_head(
             head,

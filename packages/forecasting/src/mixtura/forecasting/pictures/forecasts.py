@@ -33,13 +33,13 @@ def plot_forecasts(
         shown: points of the past to draw; twice the horizon if not given.
     """
     panels, horizon = future.shape
-    shown = min(past.shape[1], 2 * horizon if shown is None else shown)
+    seen: int = min(past.shape[1], 2 * horizon if shown is None else shown)
     picture = figure(9, 1.9 * panels + 0.5)
     axes = picture.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     ahead = np.arange(horizon)
     for panel, axis in enumerate(axes):
-        joined = np.concatenate([past[panel, -shown:], future[panel, :1]])
-        axis.plot(np.arange(-shown, 1), joined, color=INK, linewidth=1.0, label="past")
+        joined = np.concatenate([past[panel, -seen:], future[panel, :1]])
+        axis.plot(np.arange(-seen, 1), joined, color=INK, linewidth=1.0, label="past")
         axis.plot(ahead, future[panel], color=INK, linewidth=1.0, alpha=0.45, label="what came")
         for number, (name, forecast) in enumerate(forecasts.items()):
             axis.plot(ahead, forecast[panel], color=colour(number), linewidth=1.5, label=name)

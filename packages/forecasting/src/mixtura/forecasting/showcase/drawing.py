@@ -78,7 +78,7 @@ def draw_routing(path: Path, data: LTSFDataModule, network: SegMoE, variate: int
     for layer, (routing,) in record.calls.items():
         size = getattr(record.layers[layer].units, "size", 1)
         spans[layers[layer]] = size * network.patch_width
-        chosen[layers[layer]] = routing.index[:, 0].numpy()
+        chosen[layers[layer]] = routing.expert.view(routing.num_units, -1)[:, 0].numpy()
     mean, scale = data.scaler.mean[variate], data.scaler.scale[variate]
     channel = data.table.channels[variate]
     return plot_routing(
