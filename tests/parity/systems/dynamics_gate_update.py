@@ -30,7 +30,7 @@ def check_case(case: str, o: Options, fixture: Fixture, report: Report) -> None:
     score = ContextScore(o["C"], o["K"], o["use_gate_bias"])
     score.weight.data.copy_(stored("gate_before"))
     gate = ClosedFormGate(ContextKMeans(o["max_iter"], o["tol"]), noise=o["noise_level"])
-    gate.centroids = stored("init_centroids")
+    gate.remember(stored("init_centroids"))
     contexts = stored("contexts")
     fit = gate.fit(score, contexts, stored("expert_losses"), noise_unit=stored("noise_unit"))
     if fit.updated != o["updated"]:

@@ -189,7 +189,7 @@ def check_gate(fixture: Fixture, report: Report, mixer: MixER, contexts: Tensor)
         return
     before = mixer.score.weight.detach().clone()
     gate = ClosedFormGate(noise=fixture.options["gate_noise"])
-    gate.centroids = fixture.input("gate.in_centroids")
+    gate.remember(fixture.input("gate.in_centroids"))
     fit = gate.fit(
         mixer.score,
         contexts,

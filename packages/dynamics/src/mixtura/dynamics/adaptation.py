@@ -79,8 +79,8 @@ class Adaptation(nn.Module):
             )
         if self.strategy == "best_expert" and system.mixer.trained_by_gradient:
             raise InputError(
-                "best_expert gives an environment one expert of weight one, but gradients train this "
-                "gate and its probability is part of the output; choose mean, nearest or gate"
+                "best_expert gives an environment one expert of weight one, but gradients train "
+                "this gate and its probability is part of the output; choose mean, nearest or gate"
             )
         data = system.scaled(support)
         parameters = [p for p in system.parameters() if p.requires_grad]

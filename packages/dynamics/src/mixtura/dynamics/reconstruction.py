@@ -50,6 +50,7 @@ class Reconstruction(Shared, nn.Module):
         self.mixer = mixer
         self.solver = RK4() if solver is None else solver
         self.gate = ClosedFormGate() if gate is None else gate
+        self.gate.allocate(mixer.num_experts, mixer.experts.context_dim)
         self.contexts = nn.Parameter(
             initial_contexts(num_environments, mixer.experts.context_dim, context_start)
         )

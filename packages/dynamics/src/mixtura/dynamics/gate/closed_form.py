@@ -74,6 +74,7 @@ class ClosedFormGate(nn.Module):
     """
 
     centroids: Tensor
+    remembered: Tensor
 
     def __init__(
         self,
@@ -88,7 +89,18 @@ class ClosedFormGate(nn.Module):
         self.clustering: Clustering = ContextKMeans() if clustering is None else clustering
         self.assignment: Literal["greedy", "optimal"] = assignment
         self.noise, self.ridge = noise, ridge
-        self.register_buffer("centroids", torch.empty(0))
+        self.register_buffer("centroids", torch.zeros(0, 0))
+        self.register_buffer("remembered", torch.tensor(False))
+
+    def allocate(self, num_experts: int, context_dim: int) -> None:
+        """Make room for the centroids, so that a checkpoint always holds as many numbers."""
+        self.centroids = self.centroids.new_zeros(num_experts, context_dim)
+        self.remembered.fill_(False)
+
+    def remember(self, centroids: Float[Tensor, "clusters context"]) -> None:
+        """Start the next clustering from these centroids."""
+        self.centroids = centroids.detach().clone()
+        self.remembered.fill_(True)
 
     @torch.no_grad()
     def fit(
@@ -111,15 +123,15 @@ class ClosedFormGate(nn.Module):
         """
         num_experts = score.num_experts
         contexts = contexts.detach()
-        known = self.centroids if self.centroids.numel() else None
+        known = self.centroids if bool(self.remembered) else None
         clusters = self.clustering(contexts, num_experts, known, generator)
         nothing = torch.zeros(len(contexts), num_experts, device=contexts.device)
         if clusters.outcome != "converged":
-            self.centroids = contexts.new_empty(0)
+            self.remembered.fill_(False)
             return GateFit(False, clusters.message, nothing)
         assert clusters.assignment is not None
         assert clusters.centroids is not None
-        self.centroids = clusters.centroids
+        self.remember(clusters.centroids)
         losses = expert_losses.detach().nan_to_num(nan=1e30, posinf=1e30)
         cost = cluster_costs(losses, clusters.assignment, num_experts)
         choose = greedy_assignment if self.assignment == "greedy" else optimal_assignment

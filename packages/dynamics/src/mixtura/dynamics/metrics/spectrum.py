@@ -10,7 +10,7 @@ __all__ = ["power_spectrum", "power_spectrum_distance"]
 
 
 def power_spectrum_distance(
-    generated: Float[Tensor, "times dims"], true: Float[Tensor, "times dims"], smoothing: float = 20
+    generated: Float[Tensor, "steps dims"], true: Float[Tensor, "times dims"], smoothing: float = 20
 ) -> Float[Tensor, ""]:
     """Mean over dimensions of `sqrt(1 - sum sqrt(p q))` of smoothed, normalised power spectra.
 

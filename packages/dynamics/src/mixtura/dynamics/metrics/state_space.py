@@ -12,7 +12,7 @@ SMOOTHING = 1e-5
 
 
 def state_space_divergence(
-    generated: Float[Tensor, "times dims"], true: Float[Tensor, "times dims"], bins: int = 30
+    generated: Float[Tensor, "steps dims"], true: Float[Tensor, "times dims"], bins: int = 30
 ) -> Float[Tensor, ""]:
     """Kullback-Leibler divergence of histograms, `KL(true || generated)`.
 
@@ -50,7 +50,7 @@ def cell_shares(x: Tensor, low: Tensor, high: Tensor, bins: int) -> Float[Tensor
 
 
 def state_space_divergence_gmm(
-    generated: Float[Tensor, "times dims"],
+    generated: Float[Tensor, "steps dims"],
     true: Float[Tensor, "times dims"],
     scale: float = 1.0,
     samples: int = 1000,

@@ -1,0 +1,143 @@
+"""The dynamics command line on generated data, small."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mixtura.apps.dynamics.configurations import CONFIGS, build, read
+from mixtura.apps.dynamics.main import main
+from mixtura.dynamics import DynamicsModule, Reconstruction
+from mixtura.training.cli.names import available
+
+SMALL = (
+    "--config=mixer/odebench4",
+    "--model.init_args.recipe.init_args.outer_steps=4",
+    "--model.init_args.recipe.init_args.inner_steps=3",
+    "--data.init_args.batches_per_epoch=2",
+    "--trainer.max_epochs=2",
+    "--trainer.enable_progress_bar=false",
+)
+STEPS = ("--model.init_args.adaptation.init_args.steps=3",)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    assert main(["fit", *SMALL, *STEPS, f"--trainer.default_root_dir={root}"]) == 0
+    return root / "mixer-odebench4" / "0"
+
+
+def checkpoint(trained: Path) -> Path:
+    return trained / "checkpoints" / "last.ckpt"
+
+
+def test_fit_logs_every_outer_step(trained: Path) -> None:
+    figures = pd.read_csv(trained / "metrics.csv")
+    assert figures["train/loss"].notna().sum() == 4
+    module = DynamicsModule.load_from_checkpoint(checkpoint(trained))
+    assert isinstance(module.network, Reconstruction)
+
+
+def test_a_stopped_run_continues_with_the_same_losses(trained: Path, tmp_path: Path) -> None:
+    half = [a for a in SMALL if "max_epochs" not in a]
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert main(["fit", *half, *STEPS, "--trainer.max_epochs=1", root]) == 0
+    first = tmp_path / "mixer-odebench4" / "0"
+    resumed = [*half, *STEPS, "--trainer.max_epochs=2", root]
+    assert main(["fit", *resumed, f"--ckpt_path={checkpoint(first)}"]) == 0
+    whole = pd.read_csv(trained / "metrics.csv")["train/last_loss"].dropna().tolist()
+    rest = pd.read_csv(first.with_name("1") / "metrics.csv")["train/last_loss"].dropna().tolist()
+    assert rest == whole[2:]
+
+
+def test_test_scores_both_domains(trained: Path, tmp_path: Path, capsys) -> None:
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert main(["test", f"--ckpt_path={checkpoint(trained)}", root]) == 0
+    out = capsys.readouterr().out
+    assert "test/mse" in out
+    assert "test/out_of_domain/mse" in out
+    assert "test/families/purity" in out
+
+
+def test_adapt_inspect_export(trained: Path, tmp_path: Path) -> None:
+    path = str(checkpoint(trained))
+    out = f"--out={tmp_path / 'adapt'}"
+    assert main(["adapt", path, "odebench4", "--stride=5", "--steps=2", out]) == 0
+    scores = json.loads((tmp_path / "adapt" / "scores.json").read_text())
+    assert len(scores["mse"]) == 4
+    assert main(["inspect", path, f"--to={tmp_path / 'pictures'}"]) == 0
+    pictures = {p.name: p.stat().st_size for p in (tmp_path / "pictures").iterdir()}
+    assert set(pictures) == {"portraits.png", "contexts.png", "gate.png", "fields.png"}
+    assert min(pictures.values()) > 5000
+    assert main(["export", path, str(tmp_path / "model"), "--measure=false"]) == 0
+    shared = Reconstruction.from_pretrained(tmp_path / "model")
+    kept = DynamicsModule.load_from_checkpoint(checkpoint(trained)).network
+    x0, t = torch.ones(20, 1, 2), torch.linspace(0, 1, 4)
+    assert torch.equal(shared(x0, t).states, kept(x0, t).states)
+
+
+def test_generate_data(tmp_path: Path) -> None:
+    assert main(["generate-data", "lotka_volterra", f"--out={tmp_path}"]) == 0
+    with np.load(tmp_path / "lotka_volterra" / "train.npz") as archive:
+        assert archive["X"].shape == (9, 4, 20, 2)
+
+
+def test_benchmark_continues_where_it_stopped(tmp_path: Path) -> None:
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(
+        "title: tiny\nseeds: [0]\nmethods:\n- name: single\n  config: single/odebench4\n"
+        "  changes: {model: {init_args: {adaptation: {init_args: {steps: 1}},"
+        " recipe: {init_args: {outer_steps: 1, inner_steps: 2}}}}}\n"
+        "quoted:\n- {name: other, source: paper}\n"
+    )
+    command = ["benchmark", str(recipe), f"--out={tmp_path / 'out'}"]
+    assert main(command) == 0
+    (run,) = (tmp_path / "out" / "tiny" / "runs").glob("*.json")
+    written = run.stat().st_mtime_ns
+    assert main(command) == 0
+    assert run.stat().st_mtime_ns == written
+    table = (tmp_path / "out" / "tiny" / "table.md").read_text()
+    assert "**single** (ours)" in table
+    assert "other (paper)" in table
+
+
+@pytest.mark.parametrize("name", sorted(available(CONFIGS)))
+def test_every_configuration_takes_a_step(name: str) -> None:
+    if "odebench10" in name or "glycolytic" in name:
+        pytest.skip("generating the data takes long; the configuration is alike")
+    tree = read(name)
+    recipe = tree["model"]["init_args"]["recipe"]["init_args"]
+    recipe["outer_steps"] = 1
+    for key in ("inner_steps", "context_steps", "model_steps"):
+        if key in recipe:
+            recipe[key] = 1
+    recipe.setdefault("inner_steps", 1) if "WindowedTraining" in str(
+        tree["model"]["init_args"]["recipe"]["class_path"]
+    ) else None
+    module, data = build(tree, 0)
+    scaled = module.network.scaled(data.train)
+    optimisers = module.recipe.optimisers(module.network)
+    report = module.recipe.step(0, module.network, scaled, optimisers, torch.Generator())
+    assert np.isfinite(report.loss)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["generate-data", "odebnch4"], "odebench4"),
+        (["fit", "--config=mixer/odebench5"], "odebench4"),
+        (["fit", *SMALL, "--data.init_args.name=odebnch4"], "odebench4"),
+        (["fit", *SMALL, "--model.init_args.network.init_args.num_environments=7"], "20"),
+        (["fit", *SMALL, "--data.init_args.val_trajectories=4"], "val_trajectories"),
+    ],
+)
+def test_mistakes_end_with_status_two(args: list[str], words: str, tmp_path, capsys) -> None:
+    extra = [f"--trainer.default_root_dir={tmp_path}"] if args[0] == "fit" else []
+    assert main([*args, *extra]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.strip().splitlines()) <= 5

@@ -1,0 +1,98 @@
+"""Metrics with values computed by hand, and on Lorenz-63."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mixtura.core import InputError
+from mixtura.datasets.dynamics import chaotic_series
+from mixtura.dynamics.metrics import (
+    family_recovery,
+    lyapunov_of_data,
+    lyapunov_of_field,
+    lyapunov_of_map,
+    mape,
+    mase,
+    mse,
+    parameter_r2,
+    power_spectrum_distance,
+    purity,
+    rel_l2,
+    rel_sq_pointwise,
+    state_space_divergence,
+    state_space_divergence_gmm,
+    valid_prediction_time,
+)
+
+
+def field(x: torch.Tensor) -> torch.Tensor:
+    return torch.stack([10 * (x[1] - x[0]), x[0] * (28 - x[2]) - x[1], x[0] * x[1] - 8 / 3 * x[2]])
+
+
+def test_errors_by_hand() -> None:
+    true = torch.tensor([[[[3.0, 4.0], [0.0, 2.0]]]])
+    predicted = true + torch.tensor([0.0, 1.0])
+    assert float(mse(predicted, true)) == pytest.approx(0.5)
+    assert float(rel_l2(predicted, true)) == pytest.approx((2 / 29) ** 0.5)
+    assert float(rel_sq_pointwise(predicted, true)) == pytest.approx((1 / 25 + 1 / 4) / 2)
+    assert float(mape(predicted, true[..., :] + 0)) == pytest.approx(100 * (1 / 4 + 1 / 2) / 4)
+
+
+def test_family_scores() -> None:
+    family = torch.tensor([0, 0, 1, 1])
+    expert = torch.tensor([2, 2, 0, 2])
+    assert purity(expert, family) == 0.75
+    perfect = family_recovery(torch.tensor([1, 1, 0, 0]), family, 2, torch.eye(4))
+    assert perfect["purity"] == perfect["ari"] == 1.0
+    assert perfect["expert_entropy"] == pytest.approx(1.0)
+    contexts = torch.arange(8.0).view(8, 1)
+    scores = parameter_r2(contexts, 2 * contexts + 1, torch.zeros(8, dtype=torch.long))
+    assert scores[0] == pytest.approx(1.0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch.func.jvp
+def test_lyapunov_exponent_of_a_linear_map() -> None:
+    rates = torch.tensor([2.0, 0.5])
+    exponent = lyapunov_of_map(lambda x: rates * x, torch.zeros(2), 60, dt=0.5, transient=20)
+    assert exponent == pytest.approx(2 * math.log(2), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch.func.jvp
+def test_lyapunov_exponent_of_lorenz63() -> None:
+    start = torch.tensor([1.0, 1.0, 20.0], dtype=torch.float64)
+    exponent = lyapunov_of_field(field, start, 0.01, 20000, 500)
+    assert exponent == pytest.approx(0.906, abs=0.03)
+
+
+def test_metrics_tell_an_attractor_from_another() -> None:
+    x = torch.from_numpy(chaotic_series("lorenz63", 8000, 1000))
+    one, other = x[:4000], x[4000:]
+    assert float(state_space_divergence(one, one)) == pytest.approx(0.0, abs=1e-6)
+    squeezed = other * torch.tensor([0.5, 0.5, 0.5])
+    assert float(state_space_divergence(squeezed, one, 15)) > float(
+        state_space_divergence(other, one, 15)
+    )
+    assert float(state_space_divergence_gmm(squeezed, one)) > float(
+        state_space_divergence_gmm(other, one)
+    )
+    slow = other[::2]
+    assert float(power_spectrum_distance(slow, one)) > float(power_spectrum_distance(other, one))
+    assert lyapunov_of_data(x, 0.01, 300, 100, 50) == pytest.approx(0.9, abs=0.2)
+    with pytest.raises(InputError, match="too many cells"):
+        state_space_divergence(torch.randn(9, 8), torch.randn(9, 8))
+
+
+def test_prediction_horizon() -> None:
+    t = torch.linspace(0, 10, 101)
+    true = torch.stack([t.sin(), t.cos()], 1)
+    forecast = true.clone()
+    forecast[40:] += 1.0
+    assert valid_prediction_time(forecast, true, 0.1) == pytest.approx(4.0)
+    assert valid_prediction_time(true, true, 0.1, lyapunov=2.0) == pytest.approx(20.0)
+    assert float(mase(true, true)) == 0
+    scale = np.abs(np.diff(true.numpy(), axis=0)).mean(0)
+    expected = float((1.0 / scale).mean())
+    assert float(mase(true + 1.0, true)) == pytest.approx(expected, rel=1e-4)

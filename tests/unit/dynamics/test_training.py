@@ -1,0 +1,196 @@
+"""Recipes: they learn, they resume exactly, they survive explosions; speed against a loop."""
+
+import time
+
+import pytest
+import torch
+
+from mixtura.core import InputError
+from mixtura.dynamics import (
+    CAVIA,
+    GEPS,
+    PAM,
+    RK4,
+    AdaBelief,
+    Adaptation,
+    CAVIATraining,
+    MixER,
+    Objective,
+    Reconstruction,
+    Stage,
+    Trajectories,
+    WindowedTraining,
+)
+from mixtura.dynamics.contexts import context_pool
+from mixtura.dynamics.metrics import mse
+from mixtura.dynamics.training.contributors import choose_contributors
+
+from .systems import rotations, small_system
+
+RATES = [1.0, 1.1, 1.2, -1.0, -1.1, -1.2]
+
+
+def short(**changes) -> WindowedTraining:
+    options = {
+        "outer_steps": 16,
+        "inner_steps": 20,
+        "stages": [Stage(0.6, 5), Stage(1.0, 0)],
+        "split_at": 0.5,
+        "lr": 1e-2,
+    }
+    return WindowedTraining(**options | changes)
+
+
+def test_adabelief_first_step_by_hand() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([1.0]))
+    optimiser = AdaBelief([parameter], lr=0.1)
+    parameter.grad = torch.tensor([2.0])
+    optimiser.step()
+    # m = 0.2, s = 0.001 * 1.8^2: m_hat = 2, s_hat = 3.24
+    assert parameter.item() == pytest.approx(1 - 0.1 * 2 / 1.8, abs=1e-6)
+
+
+def test_the_shared_start_finds_the_families_and_learns() -> None:
+    data = rotations(RATES)
+    system = small_system(6, experts=2)
+    reports = short().run(system, data, torch.Generator().manual_seed(0))
+    family = system.family()
+    assert len(set(family[:3].tolist())) == len(set(family[3:].tolist())) == 1
+    assert family[0] != family[3]
+    assert torch.equal(system.mixer.route(system.contexts).dense_weight.argmax(1), family)
+    assert reports[-1].loss < 0.1 * reports[0].loss
+
+
+def test_proximal_alternation_learns_and_updates_the_gate() -> None:
+    system = small_system(6, experts=2)
+    recipe = PAM(outer_steps=8, gate_every=3, lr=1e-2)
+    reports = recipe.run(system, rotations(RATES), torch.Generator().manual_seed(0))
+    assert reports[-1].loss < reports[0].loss
+    assert sum(len(report.gate_updates) for report in reports) == 8 * 8
+
+
+def test_the_gate_stays_out_of_the_optimiser_unless_compatibility_is_asked_for() -> None:
+    system = small_system(3)
+    gate = system.mixer.score.weight
+    assert all(p is not gate for p in PAM().weights(system.mixer))
+    assert any(p is gate for p in PAM(reference_compat=True).weights(system.mixer))
+
+
+@pytest.mark.parametrize("recipe", [short(outer_steps=6), PAM(outer_steps=6)])
+def test_a_run_continues_exactly(recipe) -> None:
+    data = rotations(RATES)
+
+    def begin():
+        system = small_system(6, experts=2)
+        return system, recipe.optimisers(system), torch.Generator().manual_seed(3)
+
+    system, optimisers, generator = begin()
+    whole = [recipe.step(n, system, data, optimisers, generator).inner_losses for n in range(6)]
+    system, optimisers, generator = begin()
+    for n in range(3):
+        recipe.step(n, system, data, optimisers, generator)
+    state = (
+        {k: v.clone() for k, v in system.state_dict().items()},
+        [o.state_dict() for o in optimisers],
+        generator.get_state(),
+    )
+    system, optimisers, generator = begin()
+    system.load_state_dict(state[0])
+    for optimiser, saved in zip(optimisers, state[1], strict=True):
+        optimiser.load_state_dict(saved)
+    generator.set_state(state[2])
+    rest = [recipe.step(n, system, data, optimisers, generator).inner_losses for n in range(3, 6)]
+    assert rest == whole[3:]
+
+
+def test_an_exploding_trajectory_is_reported_and_training_goes_on() -> None:
+    data = rotations(RATES)
+    system = small_system(6)
+    with torch.no_grad():
+        for weight in system.mixer.experts.root.weights:
+            weight.mul_(60)
+    recipe = WindowedTraining(
+        Objective(RK4(8)), outer_steps=1, inner_steps=2, stages=[Stage(1.0, 0)]
+    )
+    (report,) = recipe.run(system, data, torch.Generator().manual_seed(0))
+    assert any("environment" in sentence for sentence in report.failures)
+    assert all(bool(p.isfinite().all()) for p in system.parameters())
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+def test_cavia_adapts_from_zero(second_order: bool) -> None:
+    torch.manual_seed(0)
+    system = Reconstruction(MixER(CAVIA(1, 2, 3, width=16)), 6)
+    objective = Objective(RK4(discrete_adjoint=not second_order))
+    recipe = CAVIATraining(
+        objective, outer_steps=60, inner_lr=0.5, lr=5e-3, second_order=second_order
+    )
+    reports = recipe.run(system, rotations(RATES), torch.Generator())
+    assert reports[-1].loss < 0.6 * reports[0].loss
+
+
+def test_second_order_needs_a_solver_that_can_be_differentiated_twice() -> None:
+    with pytest.raises(InputError, match="discrete_adjoint=False"):
+        CAVIATraining(Objective(RK4()), second_order=True)
+
+
+@pytest.mark.parametrize("strategy", ["gate", "best_expert", "nearest", "mean"])
+def test_adaptation_fits_a_new_environment_and_changes_nothing_else(strategy) -> None:
+    system = small_system(6, experts=2)
+    short().run(system, rotations(RATES), torch.Generator().manual_seed(0))
+    before = {k: v.clone() for k, v in system.state_dict().items()}
+    new = rotations([1.05, -1.15])
+    adapted = Adaptation(strategy, steps=60, lr=2e-2)(system, new)
+    for name, value in system.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert all(p.requires_grad for p in system.parameters())
+    states = system(new.x0, new.t, contexts=adapted.contexts, experts=adapted.experts).states
+    if strategy in ("best_expert", "nearest"):
+        assert float(mse(states, new.x).max()) < 0.05
+
+
+def test_adaptation_refuses_other_dimensions() -> None:
+    with pytest.raises(InputError, match="state dimensions"):
+        Adaptation()(small_system(2), Trajectories(torch.zeros(1, 1, 4, 3), torch.rand(1, 4)))
+
+
+def test_pools_and_contributors() -> None:
+    contexts = torch.tensor([[0.0], [1.0], [1.5], [9.0]])
+    assert context_pool(contexts, 1)[:, 0].tolist() == [0, 1, 2, 3]
+    assert context_pool(contexts, 1, "NF*")[:, 0].tolist() == [1, 2, 1, 2]
+    assert context_pool(contexts, 2, "SF").tolist() == [[0, 1]] * 4
+    random = torch.Generator().manual_seed(0)
+    assert sorted(context_pool(contexts, 4, "RA", random)[0].tolist()) == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="pool of 4"):
+        context_pool(contexts, 4, "NF*")
+    assert choose_contributors(contexts, 2, "FO").tolist() == [0, 1]
+    losses = torch.tensor([0.0, 0.0, 0.0, 5.0])
+    assert choose_contributors(contexts, 2, "NF-B", last_losses=losses).tolist() == [3, 2]
+    with pytest.raises(InputError, match="5 environments cannot contribute"):
+        choose_contributors(contexts, 5)
+
+
+def test_one_batched_solve_beats_a_loop_over_environments_three_times() -> None:
+    torch.manual_seed(0)
+    mixer = MixER(GEPS(4, 2, 16, width=64))
+    contexts, x0 = 0.1 * torch.randn(20, 16), torch.randn(20, 4, 2)
+    t = torch.linspace(0, 6, 20).expand(20, -1)
+
+    def batched() -> None:
+        mixer(contexts, x0, t).states.square().mean().backward()
+
+    def looped() -> None:
+        for e in range(20):
+            one = slice(e, e + 1)
+            mixer(contexts[one], x0[one], t[one]).states.square().mean().backward()
+
+    def fastest(function) -> float:
+        function()
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            function()
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert fastest(looped) > 3 * fastest(batched)
