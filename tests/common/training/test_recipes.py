@@ -1,4 +1,4 @@
-"""Every packaged recipe names configurations, settings and papers that are there."""
+"""Every recipe of the shared benchmark names configurations, settings and papers that are there."""
 
 import importlib
 from importlib.metadata import entry_points
@@ -21,10 +21,13 @@ def apps() -> dict[str, App]:
     return found
 
 
+SHARED = "mixtura.training.benchmark:run_recipe"
+SHARED = "mixtura.training.benchmark:run_recipe"
 APPS = apps()
 RECIPES = [
     pytest.param(app, name, path, id=f"{program}:{name}")
     for program, app in APPS.items()
+    if app.functions()["benchmark"].function == SHARED
     for name, path in names.available(app.folder("recipes")).items()
 ]
 
