@@ -9,11 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixtura.forecasting.conformal import ConformalResiduals
     from mixtura.forecasting.forecaster import (
         DLinearForecaster,
         Forecaster,
         ITransformerForecaster,
         MoHETSForecaster,
+        MoiraiMoEForecaster,
         NLinearForecaster,
         PatchTSTForecaster,
         SegMoEForecaster,
@@ -30,17 +32,20 @@ if TYPE_CHECKING:
         MoiraiMoE,
         NLinear,
         PatchTST,
+        QuantileNetwork,
         SeasonalNaive,
         SegMoE,
         TimeMoE,
     )
 
 HOMES = {
+    "conformal": ("ConformalResiduals",),
     "forecaster": (
         "DLinearForecaster",
         "Forecaster",
         "ITransformerForecaster",
         "MoHETSForecaster",
+        "MoiraiMoEForecaster",
         "NLinearForecaster",
         "PatchTSTForecaster",
         "SegMoEForecaster",
@@ -57,6 +62,7 @@ HOMES = {
         "MoiraiMoE",
         "NLinear",
         "PatchTST",
+        "QuantileNetwork",
         "SeasonalNaive",
         "SegMoE",
         "TimeMoE",

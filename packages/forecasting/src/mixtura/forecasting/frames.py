@@ -17,7 +17,7 @@ from mixtura.datasets import (
     normal_frequency,
 )
 
-__all__ = ["future_frame", "series_of", "to_pandas"]
+__all__ = ["future_frame", "is_polars", "series_of", "to_pandas", "to_polars"]
 
 
 def to_pandas(frame: Any) -> pd.DataFrame:
@@ -30,9 +30,26 @@ def to_pandas(frame: Any) -> pd.DataFrame:
         return frame
     if isinstance(frame, pd.Series):
         return frame.to_frame()
+    if is_polars(frame) and hasattr(frame, "to_dict"):
+        return pd.DataFrame({name: column.to_numpy() for name, column in frame.to_dict().items()})
     if hasattr(frame, "to_pandas"):
         return frame.to_pandas()
     raise InputError(f"expected a pandas or polars data frame, got {type(frame).__name__}")
+
+
+def is_polars(frame: Any) -> bool:
+    """Whether the frame is one of polars, which need not be installed."""
+    return type(frame).__module__.partition(".")[0] == "polars"
+
+
+def to_polars(frame: pd.DataFrame, date_column: str | None) -> Any:
+    """The frame in polars, its index as the first column."""
+    import polars
+
+    name = date_column or frame.index.name
+    columns = {str(name): frame.index.to_numpy()}
+    columns |= {str(column): frame[column].to_numpy() for column in frame.columns}
+    return polars.DataFrame(columns)
 
 
 def series_of(
@@ -41,7 +58,7 @@ def series_of(
     *,
     date_column: str | None = "date",
     frequency: str | None = None,
-    missing: Literal["raise", "fill"] = "raise",
+    missing: Literal["raise", "fill", "keep"] = "raise",
 ) -> SeriesTable:
     """The numeric columns of a frame as a table of observations.
 
@@ -50,7 +67,7 @@ def series_of(
         channels: columns to take, in this order; every numeric column if None.
         date_column: column of the timestamps; the index where there is no such column.
         frequency: step as a pandas alias; seen from the dates if None.
-        missing: refuse empty cells, or fill them with the reading before.
+        missing: refuse empty cells, fill them with the reading before, or keep them as NaN.
 
     Raises:
         InputError: for a missing column, a cell that is no number, an empty cell, or timestamps
@@ -90,7 +107,7 @@ def series_of(
 
 
 def _numbers(
-    table: pd.DataFrame, missing: Literal["raise", "fill"]
+    table: pd.DataFrame, missing: Literal["raise", "fill", "keep"]
 ) -> Float[np.ndarray, "rows variates"]:
     try:
         values = table.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -108,7 +125,7 @@ def _numbers(
             f"column {table.columns[column]!r} is empty or infinite in row {row}; fill it, or set "
             "missing to 'fill' to repeat the reading before"
         )
-    return fill_from_past(values, empty)
+    return np.where(empty, np.nan, values) if missing == "keep" else fill_from_past(values, empty)
 
 
 def future_frame(

@@ -8,6 +8,7 @@ from mixtura.forecasting.networks.moirai_moe import MoiraiMoE
 from mixtura.forecasting.networks.naive import LastValue, SeasonalNaive
 from mixtura.forecasting.networks.nlinear import NLinear
 from mixtura.forecasting.networks.patchtst import PatchTST
+from mixtura.forecasting.networks.quantile import QuantileNetwork
 from mixtura.forecasting.networks.seg_moe import SegMoE
 from mixtura.forecasting.networks.segment_mixture import segment_mixture
 from mixtura.forecasting.networks.time_moe import TimeMoE
@@ -22,6 +23,7 @@ __all__ = [
     "MoiraiMoE",
     "NLinear",
     "PatchTST",
+    "QuantileNetwork",
     "SeasonalNaive",
     "SegMoE",
     "TimeMoE",

@@ -1,12 +1,15 @@
 """What every forecasting network offers, whatever it predicts at once."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixtura.core.errors import InputError
+
+if TYPE_CHECKING:
+    from mixtura.forecasting.predictors import NetworkPredictor
 
 
 class ForecastNetwork(nn.Module):
@@ -16,11 +19,13 @@ class ForecastNetwork(nn.Module):
         context_length: L, the longest look-back.
         target_length: points after the window that a training pair needs.
         reads_missing: where the look-back may be NaN: nowhere, before a series begins, anywhere.
+        probabilistic: whether there is `forecast_quantiles`.
     """
 
     context_length: int
     target_length: int
     reads_missing: Literal["none", "before", "any"] = "none"
+    probabilistic: bool = False
 
     @property
     def shortest_context(self) -> int:
@@ -58,8 +63,7 @@ class ForecastNetwork(nn.Module):
         Raises:
             InputError: for a horizon below 1 or one that this network cannot reach.
         """
-        if horizon < 1:
-            raise InputError(f"horizon must be at least 1, got {horizon}")
+        self.check_horizon(horizon)
         training = self.training
         self.eval()
         try:
@@ -67,6 +71,59 @@ class ForecastNetwork(nn.Module):
                 return self._forecast(past, horizon, marks)
         finally:
             self.train(training)
+
+    def forecast_quantiles(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        horizon: int,
+        levels: list[float],
+        marks: Float[Tensor, "batch features all"] | None = None,
+    ) -> Float[Tensor, "levels batch variates horizon"]:
+        """Quantiles of every point after the window, where the network is `probabilistic`.
+
+        Raises:
+            InputError: for a network of point forecasts.
+        """
+        raise InputError(
+            f"{type(self).__name__} makes point forecasts only; calibrate a Forecaster on "
+            "validation data, or put the network into a QuantileNetwork and train that"
+        )
+
+    def check_horizon(self, horizon: int) -> None:
+        """Refuse a horizon that cannot be reached.
+
+        Raises:
+            InputError: for a horizon below 1 or beyond a fixed head.
+        """
+        if horizon < 1:
+            raise InputError(f"horizon must be at least 1, got {horizon}")
+
+    def create_predictor(
+        self,
+        prediction_length: int,
+        context_length: int | None = None,
+        batch_size: int = 32,
+        device: str = "cpu",
+        quantile_levels: list[float] | None = None,
+    ) -> "NetworkPredictor":
+        """A gluonts predictor around this network; every series is scaled by its own look-back.
+
+        Args:
+            prediction_length: points to forecast.
+            context_length: longest look-back, the network's own if not given.
+            batch_size: series per pass.
+            device: where the network works.
+            quantile_levels: quantiles to give beside the point forecast.
+
+        Raises:
+            InputError: when gluonts is not installed, or for a length, level or device that
+                cannot be.
+        """
+        from mixtura.forecasting.predictors import create_predictor
+
+        return create_predictor(
+            self, prediction_length, context_length, batch_size, device, quantile_levels
+        )
 
     def _forecast(
         self,
@@ -132,9 +189,17 @@ class DirectNetwork(ForecastNetwork):
         horizon: int,
         marks: Float[Tensor, "batch features all"] | None,
     ) -> Float[Tensor, "batch variates horizon"]:
+        return self.predict(past, marks)[..., :horizon]
+
+    def check_horizon(self, horizon: int) -> None:
+        """Refuse a horizon that cannot be reached.
+
+        Raises:
+            InputError: for a horizon below 1 or beyond the fixed head.
+        """
+        super().check_horizon(horizon)
         if horizon > self.target_length:
             raise InputError(
                 f"{type(self).__name__} was built for a horizon of {self.target_length}, got "
                 f"{horizon}; ask for less or train one with a longer horizon"
             )
-        return self.predict(past, marks)[..., :horizon]

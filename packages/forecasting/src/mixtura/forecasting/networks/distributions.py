@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -27,7 +27,7 @@ PARAMETERS = {
 class NegativeBinomial(Distribution):
     """A Poisson variable of Gamma-distributed rate; its density is continued between integers."""
 
-    arg_constraints: Any = {}
+    arg_constraints: ClassVar[dict[str, Any]] = {}
     support: Any = constraints.nonnegative
 
     def __init__(self, total_count: Tensor, logits: Tensor) -> None:

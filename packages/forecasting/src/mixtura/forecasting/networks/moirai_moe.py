@@ -91,6 +91,7 @@ class MoiraiMoE(ForecastNetwork):
     """
 
     reads_missing = "any"
+    probabilistic = True
 
     def __init__(
         self,
@@ -226,14 +227,17 @@ class MoiraiMoE(ForecastNetwork):
         context = packed.target.shape[1] // variates - steps
         last = torch.arange(variates, device=past.device) * context + context - 1
         place = torch.arange(variates, device=past.device) * steps + variates * context
-        drawn = self(packed, width, (loc, scale)).sample(count, generator)[:, :, last]
+        hidden = self.hidden(packed, width, (loc, scale))[:, last]
+        following = self.head(hidden, width, loc[:, last], scale[:, last])
+        drawn = following.sample(count, generator)
         tiled = PackedSeries(*(part.repeat(count, *[1] * (part.ndim - 1)) for part in packed))
         loc, scale = loc.repeat(count, 1, 1), scale.repeat(count, 1, 1)
         tiled.target[:, place] = drawn.flatten(0, 1)
         for _ in range(steps - 1):
-            drawn = self(tiled, width, (loc, scale)).sample(1, generator)[0][:, place]
+            hidden = self.hidden(tiled, width, (loc, scale))[:, place]
+            following = self.head(hidden, width, loc[:, place], scale[:, place])
             place = place + 1
-            tiled.target[:, place] = drawn
+            tiled.target[:, place] = following.sample(1, generator)[0]
         paths = tiled.target[:, variates * context :, :width].unflatten(1, (variates, steps))
         return paths.flatten(2)[..., :horizon].unflatten(0, (count, -1))
 

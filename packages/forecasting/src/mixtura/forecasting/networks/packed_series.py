@@ -52,13 +52,14 @@ def pack_windows(
         patch_width: points of a token.
         max_patch_width: width in which tokens are stored, `patch_width` if not given.
         observed: values of `past` that were observed; all that are not NaN if not given.
-        padding: points of time before the series begins.
+        padding: points of time before the series begins; those before the first observed value
+            if not given.
         future: what came, where it is known; zeros if not given.
     """
     if observed is None:
         observed = ~past.isnan()
     if padding is None:
-        padding = past.new_zeros((len(past), past.shape[-1]), dtype=torch.bool)
+        padding = ~observed.any(1).long().cummax(-1).values.bool()
     wide = max(0, (max_patch_width or patch_width) - patch_width)
     variates = past.shape[1]
     left, right = -past.shape[-1] % patch_width, -horizon % patch_width

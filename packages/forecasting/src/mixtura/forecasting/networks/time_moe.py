@@ -99,6 +99,8 @@ class TimeMoE(ForecastNetwork):
         overshoot: let the last step of a forecast use a larger head and cut it off.
     """
 
+    reads_missing = "before"
+
     def __init__(
         self,
         dim: int = 384,
@@ -242,7 +244,9 @@ class TimeMoE(ForecastNetwork):
         window = past[..., -self.context_length :]
         statistics = WindowStatistics.of(window) if self.context_norm == "window" else None
         series = window if statistics is None else statistics.normalise(window)
-        y = self.generate(series.flatten(0, 1), horizon, overshoot=self.overshoot)
+        series, known = series.nan_to_num().flatten(0, 1), ~window.isnan().flatten(0, 1)
+        mask = None if bool(known.all()) else known
+        y = self.generate(series, horizon, mask=mask, overshoot=self.overshoot)
         y = y.unflatten(0, past.shape[:2])
         return y if statistics is None else statistics.restore(y)
 

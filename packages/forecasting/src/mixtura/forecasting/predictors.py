@@ -1,0 +1,266 @@
+"""gluonts predictors around forecasting networks."""
+
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from mixtura.core.errors import InputError
+from mixtura.datasets import calendar_features, normal_frequency
+from mixtura.forecasting.forecaster import Forecaster
+from mixtura.forecasting.networks.base import ForecastNetwork
+from mixtura.forecasting.quantile_levels import check_levels
+from mixtura.forecasting.ragged import fitted_window
+from mixtura.training.sharing import load_pretrained, save_pretrained
+
+if importlib.util.find_spec("gluonts") is None:
+    raise InputError("predictors need gluonts: pip install 'mixtura-forecasting[gluonts]'")
+
+from gluonts.model.forecast import QuantileForecast
+from gluonts.model.predictor import Predictor
+
+__all__ = ["NetworkPredictor", "create_predictor"]
+
+BACKTESTS = 3
+
+
+class NetworkPredictor(Predictor):
+    """Entries of a gluonts data set in, a `QuantileForecast` for each out.
+
+    A target is one series (time,) or several (variates, time), with NaN where a value is missing
+    and of any length. Quantiles come from the network where it is probabilistic, from the
+    forecaster's calibration where it has one, else from the errors of the network's own forecasts
+    of the last parts of the series' past.
+
+    Args:
+        forecaster: network, scale and calibration.
+        prediction_length: points to forecast.
+        context_length: longest look-back.
+        batch_size: series per pass.
+        device: where the network works.
+        quantile_levels: quantiles to give beside the point forecast.
+    """
+
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        prediction_length: int,
+        context_length: int,
+        batch_size: int = 32,
+        device: str = "cpu",
+        quantile_levels: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(prediction_length=prediction_length)
+        self.forecaster = forecaster.to(device).eval()
+        self.context_length, self.batch_size, self.device = context_length, batch_size, device
+        self.levels = [] if quantile_levels is None else check_levels(quantile_levels)
+
+    def predict(self, dataset: Iterable[Any], **kwargs: Any) -> Iterator[QuantileForecast]:
+        """Forecasts in the order of the entries.
+
+        Raises:
+            InputError: for an entry without any value, of another frequency or number of variates
+                than the forecaster's, or with a covariate that ends before the horizon.
+        """
+        entries = iter(dataset)
+        while batch := list(islice(entries, self.batch_size)):
+            for entry, parts in zip(batch, self._forecast(batch), strict=True):
+                flat = np.asarray(entry["target"]).ndim == 1
+                point, quantiles = parts[0], list(parts[1:])
+                keys = ["mean", *(f"{level:g}" for level in self.levels)]
+                if 0.5 not in self.levels:
+                    keys.append("0.5")
+                    quantiles.append(point)
+                arrays = np.stack([point, *quantiles])
+                yield QuantileForecast(
+                    forecast_arrays=arrays[:, 0] if flat else arrays.transpose(0, 2, 1),
+                    start_date=entry["start"] + np.asarray(entry["target"]).shape[-1],
+                    forecast_keys=keys,
+                    item_id=entry.get("item_id"),
+                )
+
+    def serialize(self, path: Path) -> None:
+        """Write the settings, and the forecaster as a shared model; no pickle."""
+        super().serialize(path)
+        settings = {
+            "prediction_length": self.prediction_length,
+            "context_length": self.context_length,
+            "batch_size": self.batch_size,
+            "quantile_levels": self.levels or None,
+        }
+        (path / "predictor.json").write_text(json.dumps(settings))
+        save_pretrained(self.forecaster, path / "forecaster")
+
+    @classmethod
+    def deserialize(
+        cls, path: Path, device: str | None = None, **kwargs: Any
+    ) -> "NetworkPredictor":
+        """Read what `serialize` wrote."""
+        settings = json.loads((Path(path) / "predictor.json").read_text())
+        forecaster = load_pretrained(Path(path) / "forecaster", Forecaster)
+        return cls(forecaster, **settings, device=device or "cpu")
+
+    def _forecast(self, entries: Sequence[Any]) -> list[Float[np.ndarray, "parts variates h"]]:
+        series = [self._series(entry) for entry in entries]
+        network, horizon = self.forecaster.network, self.prediction_length
+        own = self.levels and self.forecaster.conformal is None and not network.probabilistic
+        asked: list[tuple[int, int]] = []
+        for number, values in enumerate(series):
+            asked.append((number, values.shape[1]))
+            if own:
+                ends = [values.shape[1] - back * horizon for back in range(1, BACKTESTS + 1)]
+                asked += [(number, e) for e in ends if e > 0 and _enough(values[:, :e], network)]
+        found = self._windows(entries, series, asked, [] if own else self.levels)
+        forecasts: list[Any] = [None] * len(entries)
+        errors: list[list[np.ndarray]] = [[] for _ in entries]
+        for (number, end), parts in zip(asked, found, strict=True):
+            if end == series[number].shape[1]:
+                forecasts[number] = parts
+            else:
+                errors[number].append(series[number][:, end : end + horizon] - parts[0])
+        if not own:
+            return forecasts
+        pairs = zip(forecasts, errors, strict=True)
+        return [_with_errors(parts, past, self.levels) for parts, past in pairs]
+
+    def _windows(
+        self,
+        entries: Sequence[Any],
+        series: Sequence[np.ndarray],
+        asked: Sequence[tuple[int, int]],
+        levels: list[float],
+    ) -> list[np.ndarray]:
+        """The forecast after each (entry, end): windows of one shape go together."""
+        network, horizon = self.forecaster.network, self.prediction_length
+        groups: dict[tuple[int, ...], list[int]] = {}
+        windows, scales, marks = [], [], []
+        for place, (number, end) in enumerate(asked):
+            raw = series[number][:, max(0, end - self.context_length) : end]
+            mean, scale = self._scale_of(raw)
+            window = fitted_window((raw - mean) / scale, network)
+            windows.append(window)
+            scales.append((mean, scale))
+            if self.forecaster.calendar:
+                marks.append(_marks(entries[number]["start"], end, window.shape[1], horizon))
+            groups.setdefault(window.shape, []).append(place)
+        results: list[Any] = [None] * len(asked)
+        for places in groups.values():
+            for first in range(0, len(places), self.batch_size):
+                part = places[first : first + self.batch_size]
+                past = self.forecaster.on_device(np.stack([windows[place] for place in part]))
+                seen = None
+                if marks:
+                    seen = self.forecaster.on_device(np.stack([marks[place] for place in part]))
+                parts = self.forecaster.scaled_forecast(past, horizon, levels, seen)
+                values = parts.transpose(0, 1).double().cpu().numpy()
+                for place, value in zip(part, values, strict=True):
+                    mean, scale = scales[place]
+                    results[place] = value * scale + mean
+        return results
+
+    def _series(self, entry: Any) -> Float[np.ndarray, "variates time"]:
+        values = np.atleast_2d(np.asarray(entry["target"], dtype=np.float64))
+        name = entry.get("item_id", "an entry")
+        if not np.isfinite(values).any(axis=1).all():
+            raise InputError(f"{name}: a series holds no number at all; leave the entry out")
+        frequency = getattr(entry["start"], "freqstr", None)
+        expected = self.forecaster.frequency
+        if expected and frequency and normal_frequency(frequency) != expected:
+            raise InputError(
+                f"{name}: the model was trained on data with step {expected!r}, the entry has "
+                f"{frequency!r}; resample it"
+            )
+        covariates = entry.get("feat_dynamic_real")
+        need = values.shape[1] + self.prediction_length
+        if covariates is not None and np.shape(covariates)[-1] < need:
+            raise InputError(
+                f"{name}: feat_dynamic_real must reach to the end of the horizon ({need} points), "
+                f"got {np.shape(covariates)[-1]}; add its future or leave it out"
+            )
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def _scale_of(self, raw: Float[np.ndarray, "variates time"]) -> tuple[Any, Any]:
+        """The forecaster's scale, else the window's own."""
+        if self.forecaster.mean is not None and self.forecaster.scale is not None:
+            mean, scale = np.array(self.forecaster.mean), np.array(self.forecaster.scale)
+            if len(mean) != len(raw):
+                raise InputError(
+                    f"the model was trained on {len(mean)} columns, the entry has {len(raw)} "
+                    "variates; give the same ones"
+                )
+            return mean[:, None], scale[:, None]
+        known = np.isfinite(raw)
+        count = known.sum(1, keepdims=True).clip(1)
+        mean = np.where(known, raw, 0).sum(1, keepdims=True) / count
+        spread = np.sqrt((np.where(known, raw - mean, 0.0) ** 2).sum(1, keepdims=True) / count)
+        return mean, np.where(spread > 1e-8, spread, 1.0)
+
+
+def create_predictor(
+    model: ForecastNetwork | Forecaster,
+    prediction_length: int,
+    context_length: int | None = None,
+    batch_size: int = 32,
+    device: str = "cpu",
+    quantile_levels: Sequence[float] | None = None,
+) -> NetworkPredictor:
+    """A gluonts predictor around a network or a forecaster.
+
+    Raises:
+        InputError: for a horizon the network cannot reach, a look-back it cannot work with, a
+            level outside (0, 1), or a device that is not there.
+    """
+    forecaster = model if isinstance(model, Forecaster) else Forecaster(model)
+    network = forecaster.network
+    network.check_horizon(prediction_length)
+    context = network.context_length if context_length is None else context_length
+    if not network.shortest_context <= context <= network.context_length:
+        raise InputError(
+            f"{type(network).__name__} looks back {network.shortest_context} to "
+            f"{network.context_length} points, got context_length {context}; choose one between"
+        )
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"there is no device {device!r} here; use 'cpu'") from error
+    return NetworkPredictor(
+        forecaster, prediction_length, context, batch_size, device, quantile_levels
+    )
+
+
+def _enough(past: Float[np.ndarray, "variates time"], network: ForecastNetwork) -> bool:
+    """Whether a backtest tells something: a whole look-back with values in every variate."""
+    enough = past.shape[1] >= network.shortest_context
+    return enough and bool(np.isfinite(past).any(axis=1).all())
+
+
+def _with_errors(
+    parts: Float[np.ndarray, "1 variates h"],
+    past: Sequence[Float[np.ndarray, "variates _"]],
+    levels: Sequence[float],
+) -> Float[np.ndarray, "parts variates h"]:
+    """Each level shifted by that quantile of the errors of the series' past, if there are any."""
+    errors = np.concatenate(past, 1) if past else np.zeros((parts.shape[1], 0))
+    quantiles = []
+    for level in levels:
+        shifts = [
+            np.quantile(row[np.isfinite(row)], level) if np.isfinite(row).any() else 0.0
+            for row in errors
+        ]
+        quantiles.append(parts[0] + np.array(shifts)[:, None])
+    return np.stack([parts[0], *quantiles])
+
+
+def _marks(start: Any, end: int, length: int, horizon: int) -> Float[np.ndarray, "features all"]:
+    """Calendar features of a window and its horizon."""
+    periods = [start + step for step in range(end - length, end + horizon)]
+    stamps = np.array([period.to_timestamp().to_datetime64() for period in periods])
+    return calendar_features(stamps, normal_frequency(start.freqstr)).T
