@@ -17,9 +17,14 @@ from mixtura.core.experts import (
     ViewExperts,
     WithSimpleExperts,
 )
+from mixtura.core.experts.simple import SimpleExpert
+from mixtura.core.experts.views import View
 from mixtura.core.testing.cases import DIM, ExpertsCase
 
 __all__ = ["OWN_EXPERTS"]
+
+SIMPLE: list[SimpleExpert] = ["zero", "copy", "constant"]
+VIEWS: list[View] = ["sequence", "mean", "first", "last"]
 
 OWN_EXPERTS = [
     ExpertsCase("mlp", lambda e: MLPExperts(e, DIM, 12)),
@@ -57,14 +62,12 @@ OWN_EXPERTS = [
         "views",
         lambda e: ViewExperts(
             [GRUExperts(1, DIM, 6, last=True), *(LinearExperts(1, DIM, 6) for _ in range(e - 1))],
-            ["sequence", *["mean"] * (e - 1)],
+            VIEWS[:e],
         ),
         rows=(5, DIM),
     ),
     ExpertsCase(
         "simple",
-        lambda e: WithSimpleExperts(
-            MLPExperts(1, DIM, 6), ["zero", "copy", "constant"][: e - 1], dim=DIM
-        ),
+        lambda e: WithSimpleExperts(MLPExperts(1, DIM, 6), SIMPLE[: e - 1], dim=DIM),
     ),
 ]
