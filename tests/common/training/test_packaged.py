@@ -11,9 +11,16 @@ from mixtura.core import from_config, to_config
 from mixtura.training import Trainer
 from mixtura.training.testing import apps
 from tests.common.training.configurations import Packaged, packaged, values
-from tests.common.training.tiny import GIVEN, NOT_SEEDED, NOT_TRAINED
+from tests.common.training.tiny import GIVEN, NOT_SEEDED, NOT_TRAINED, SLOW
 
 EVERY = pytest.mark.parametrize("packaged", packaged(), ids=lambda each: each.id)
+QUICK_FIRST = pytest.mark.parametrize(
+    "packaged",
+    [
+        pytest.param(each, id=each.id, marks=[pytest.mark.slow] if each.matching(SLOW) else [])
+        for each in packaged()
+    ],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +58,8 @@ def test_printed_and_parsed_again_it_is_the_same(packaged: Packaged, tmp_path: P
     assert packaged.printed(again) == printed
 
 
-@EVERY
+@pytest.mark.filterwarnings("ignore:Total length of .list. across ranks is zero")
+@QUICK_FIRST
 def test_it_trains_two_steps(packaged: Packaged, tmp_path: Path) -> None:
     """From the parsed tree; the trees of model and data build the same again."""
     module, data = packaged.built(tmp_path)
@@ -74,6 +82,7 @@ def test_it_trains_two_steps(packaged: Packaged, tmp_path: Path) -> None:
     assert all(math.isfinite(value) for value in figures.values())
 
 
+@pytest.mark.filterwarnings("ignore:Total length of .list. across ranks is zero")
 @pytest.mark.slow
 @EVERY
 def test_the_command_runs_it(packaged: Packaged, tmp_path: Path) -> None:
@@ -90,7 +99,7 @@ def test_the_command_runs_it(packaged: Packaged, tmp_path: Path) -> None:
 
 
 def test_exceptions_have_reasons_and_something_to_except() -> None:
-    for table in (NOT_TRAINED, NOT_SEEDED):
+    for table in (NOT_TRAINED, NOT_SEEDED, SLOW):
         assert all(table.values())
-    for pattern in (*NOT_TRAINED, *NOT_SEEDED, *GIVEN):
+    for pattern in (*NOT_TRAINED, *NOT_SEEDED, *SLOW, *GIVEN):
         assert any(each.matching({pattern: True}) for each in packaged()), pattern

@@ -15,6 +15,13 @@ CHEAPER = {
 # By app and name, a pattern of `fnmatch`; each with its reason.
 NOT_TRAINED = {"forecasting:naive/*": "it has nothing to learn and is tested instead"}
 NOT_SEEDED: dict[str, str] = {}
+GENERATED = "it generates its data first"
+SLOW = {
+    "dynamics:*/odebench10": GENERATED,
+    "dynamics:*/glycolytic": GENERATED,
+    "dynamics:*/lotka-volterra": GENERATED,
+    "dynamics:*/selkov": GENERATED,
+}
 
 
 def own_series(folder: Path) -> str:
