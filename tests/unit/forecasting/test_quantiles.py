@@ -84,6 +84,19 @@ def test_a_frozen_network_stays_as_it_was() -> None:
     assert network.spread.weight.grad is not None
 
 
+def test_networks_of_quantiles_and_densities_have_a_loss_of_their_own() -> None:
+    past, future, none = torch.randn(2, 1, 8), torch.randn(2, 1, 4), torch.nn.functional.mse_loss
+    point = DLinear(8, 4, kernel_size=3)
+    assert point.training_loss(past, future, None, none) == none(point(past), future)
+    head = QuantileNetwork(point, 4, [0.1, 0.9])
+    quantiles = head(past)
+    expected = pinball_loss(quantiles, future, [0.1, 0.9])
+    assert head.training_loss(past, future, None, none) == expected
+    density = MoiraiMoE(patch_sizes=[4], dim=64, hidden_dim=8, num_layers=1, num_experts=2)
+    expected = density.negative_log_likelihood(past, future)
+    assert density.training_loss(past, future, None, none) == expected
+
+
 def test_calibration_takes_the_ranks_of_split_conformal_prediction() -> None:
     residuals = torch.arange(1.0, 20.0).view(19, 1, 1)
     calibrated = ConformalResiduals.of(residuals, [0.1, 0.5, 0.9])

@@ -62,8 +62,7 @@ class ForecastModule(MoEModule):
                 f"each training window, the data gives a horizon of {future.shape[-1]}; set "
                 f"data.horizon to at least {self.network.target_length}"
             )
-        prediction, target = self.network.supervise(past, future, marks)
-        return self.loss(prediction, target), {}
+        return self.network.training_loss(past, future, marks, self.loss), {}
 
     def evaluate(self, batch: WindowBatch) -> dict[str, Tensor]:
         """Errors of the forecast of the whole horizon."""

@@ -1,5 +1,6 @@
 """What every forecasting network offers, whatever it predicts at once."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -46,6 +47,25 @@ class ForecastNetwork(nn.Module):
             marks: calendar features of both, for networks that look at them.
         """
         raise NotImplementedError
+
+    def training_loss(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        future: Float[Tensor, "batch variates target"],
+        marks: Float[Tensor, "batch features all"] | None,
+        loss: Callable[[Tensor, Tensor], Tensor],
+    ) -> Float[Tensor, ""]:
+        """What training makes smaller: `loss` of the training pair.
+
+        A network of distributions or quantiles has a loss of its own and does without `loss`.
+
+        Args:
+            past: the look-back.
+            future: the `target_length` points after it.
+            marks: calendar features of both, for networks that look at them.
+            loss: of predictions and targets of one shape.
+        """
+        return loss(*self.supervise(past, future, marks))
 
     def forecast(
         self,

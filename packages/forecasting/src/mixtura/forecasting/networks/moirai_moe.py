@@ -1,6 +1,7 @@
 """Moirai-MoE: a decoder on patches of any number of variates, with a mixture of distributions."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -256,6 +257,16 @@ class MoiraiMoE(ForecastNetwork):
         finally:
             self.train(training)
         return torch.quantile(paths, paths.new_tensor(levels), dim=0)
+
+    def training_loss(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        future: Float[Tensor, "batch variates target"],
+        marks: Float[Tensor, "batch features all"] | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Float[Tensor, ""]:
+        """The negative log-likelihood, in place of a loss of point forecasts."""
+        return self.negative_log_likelihood(past, future)
 
     def negative_log_likelihood(
         self,

@@ -1,5 +1,7 @@
 """A quantile head on any forecasting network."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -99,6 +101,7 @@ class QuantileNetwork(ForecastNetwork):
         past: Float[Tensor, "batch variates time"],
         future: Float[Tensor, "batch variates target"],
         marks: Float[Tensor, "batch features all"] | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> Float[Tensor, ""]:
         """The pinball loss, in place of a loss of point forecasts."""
         quantiles, target = self.supervise(past, future, marks)
