@@ -1,6 +1,7 @@
 """Steps of time by name: pandas aliases, in the old and the new spelling."""
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from difflib import get_close_matches
 
 import numpy as np
@@ -117,7 +118,7 @@ def infer_frequency(stamps: Shaped[np.ndarray, " rows"]) -> str:
             f"row {row} goes back in time, from {index[row - 1]} to {index[row]}; sort the file "
             "by its date column"
         )
-    with pd.option_context("future.infer_freq_returns_offset", True):
+    with _quiet_inference():
         found = pd.infer_freq(index)
     if found is None:
         kinds, counts = np.unique(steps, return_counts=True)
@@ -129,6 +130,13 @@ def infer_frequency(stamps: Shaped[np.ndarray, " rows"]) -> str:
             "frequency to take the rows as they are"
         )
     return normal_frequency(to_offset(found).freqstr)
+
+
+def _quiet_inference() -> AbstractContextManager[object]:
+    """Newer pandas (3.1) warns until it is asked for offsets; older ones do not know that option."""
+    if hasattr(pd.options.future, "infer_freq_returns_offset"):
+        return pd.option_context("future.infer_freq_returns_offset", True)
+    return nullcontext()
 
 
 def future_stamps(last: np.datetime64, frequency: str, count: int) -> Shaped[np.ndarray, " count"]:
