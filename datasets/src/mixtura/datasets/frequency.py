@@ -133,7 +133,7 @@ def infer_frequency(stamps: Shaped[np.ndarray, " rows"]) -> str:
 
 
 def _quiet_inference() -> AbstractContextManager[object]:
-    """Newer pandas (3.1) warns until it is asked for offsets; older ones do not know that option."""
+    """Since 3.1 pandas warns until it is asked for offsets; before, it has no such option."""
     if hasattr(pd.options.future, "infer_freq_returns_offset"):
         return pd.option_context("future.infer_freq_returns_offset", True)
     return nullcontext()
