@@ -25,6 +25,7 @@ from mixtura.core import (
 from mixtura.core.errors import InputError
 from mixtura.training.checkpoint import CONFIG_KEY, SCHEMA, build, load_state, read_checkpoint
 from mixtura.training.optimisation import AdamW, Optimizer, Schedule, WarmupCosine
+from mixtura.training.parallel import distribute
 from mixtura.training.sharing.card import Card
 
 __all__ = ["MoEModule", "NonFiniteError"]
@@ -55,6 +56,8 @@ class MoEModule(pl.LightningModule):
         controllers: Change the routers after each optimiser step, from what the experts got to do.
     """
 
+    controllers: Sequence[Controller]
+
     def __init__(
         self,
         network: nn.Module,
@@ -70,13 +73,14 @@ class MoEModule(pl.LightningModule):
         self.optimizer = AdamW() if optimizer is None else optimizer
         self.schedule = WarmupCosine() if schedule is None else schedule
         self.nonfinite = nonfinite
-        self.controllers = nn.ModuleList(controllers)
+        self.add_module("controllers", nn.ModuleList(controllers))
         self.skipped = 0
         self.last_statistics: dict[str, LayerStatistics] = {}
         self._statistics: dict[str, LayerStatistics] = {}
         self._has_experts = bool(moe_layers(network))
         self._good = 0
         self._random: dict[str, Any] | None = None
+        self._tree: Any = None
 
     # What a subclass says.
 
@@ -133,6 +137,14 @@ class MoEModule(pl.LightningModule):
         return self.network(*args, **kwargs)
 
     # Training.
+
+    def configure_model(self) -> None:
+        """Under `ModelParallelStrategy`: spread the experts, shard the rest; see `distribute`."""
+        mesh = self._device_mesh
+        if mesh is None or self._tree is not None:
+            return
+        self._tree = to_config(self)  # sharding changes the classes of modules
+        distribute(self.network, mesh["data_parallel"])
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Task loss plus auxiliary terms; see the class."""
@@ -265,7 +277,7 @@ class MoEModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the configuration and the states of the generators: plain values and tensors only."""
-        checkpoint[CONFIG_KEY] = to_config(self)
+        checkpoint[CONFIG_KEY] = to_config(self) if self._tree is None else self._tree
         checkpoint["mixtura"] = {"schema": SCHEMA, "skipped": self.skipped, "data": self._data()}
         python = random.getstate()
         kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
@@ -312,7 +324,7 @@ class MoEModule(pl.LightningModule):
         )
 
     @classmethod
-    def load_from_checkpoint(  # pyright: ignore[reportIncompatibleMethodOverride]
+    def load_from_checkpoint(
         cls, checkpoint_path: str | Path, map_location: str | torch.device = "cpu"
     ) -> "MoEModule":
         """Build the module that a checkpoint describes and load its weights.
