@@ -33,7 +33,7 @@ RATES = [1.0, 1.1, 1.2, -1.0, -1.1, -1.2]
 def short(**changes) -> WindowedTraining:
     options = {
         "outer_steps": 16,
-        "inner_steps": 20,
+        "inner_steps": 40,
         "stages": [Stage(0.6, 5), Stage(1.0, 0)],
         "split_at": 0.5,
         "lr": 1e-2,
@@ -76,7 +76,7 @@ def test_the_gate_stays_out_of_the_optimiser_unless_compatibility_is_asked_for()
     assert any(p is gate for p in PAM(reference_compat=True).weights(system.mixer))
 
 
-@pytest.mark.parametrize("recipe", [short(outer_steps=6), PAM(outer_steps=6)])
+@pytest.mark.parametrize("recipe", [short(outer_steps=6, inner_steps=5), PAM(outer_steps=6)])
 def test_a_run_continues_exactly(recipe) -> None:
     data = rotations(RATES)
 
@@ -146,7 +146,7 @@ def test_adaptation_fits_a_new_environment_and_changes_nothing_else(strategy) ->
     assert all(p.requires_grad for p in system.parameters())
     states = system(new.x0, new.t, contexts=adapted.contexts, experts=adapted.experts).states
     if strategy in ("best_expert", "nearest"):
-        assert float(mse(states, new.x).max()) < 0.05
+        assert float(mse(states.detach(), new.x).max()) < 0.05
 
 
 def test_adaptation_refuses_other_dimensions() -> None:

@@ -78,7 +78,7 @@ def load_dynamix_weights(model: DynaMix, weights: Mapping[str, Tensor]) -> None:
         (gate.temperature_attention, "softmax_temp1"),
         (gate.temperature_experts, "softmax_temp2"),
         (gate.conv.weight, "conv.weight"),
-        (gate.conv.bias, "conv.bias"),
+        (gate.conv.get_parameter("bias"), "conv.bias"),
         (gate.hidden.weight, "mlp_layer1.weight"),
         (gate.hidden.bias, "mlp_layer1.bias"),
         (gate.out.weight, "mlp_layer2.weight"),

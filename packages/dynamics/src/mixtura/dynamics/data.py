@@ -42,6 +42,8 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         batches_per_epoch: outer steps that Lightning counts as one epoch.
     """
 
+    name: str
+
     def __init__(
         self,
         name: str = "odebench4",
@@ -60,6 +62,9 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         self.val_trajectories, self.max_environments = val_trajectories, max_environments
         self.batches_per_epoch = batches_per_epoch
         self._data: DynamicsData | None = None
+        if not val_trajectories:
+            # for Lightning a loader that is None is one that the module does not have
+            self.val_dataloader = None  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def data(self) -> DynamicsData:
@@ -87,10 +92,8 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         """The batch of all environments, `batches_per_epoch` times."""
         return self._loader(self.train, self.batches_per_epoch)
 
-    def val_dataloader(self) -> DataLoader | list:
+    def val_dataloader(self) -> DataLoader:
         """The trajectories held out, if any."""
-        if not self.val_trajectories:
-            return []
         count = self.data.train.x.shape[1] - self.val_trajectories
         return self._loader(Trajectories.of(self.data.train.trajectories(slice(count, None))), 1)
 

@@ -47,7 +47,9 @@ class MixER(nn.Module):
     @property
     def experts(self) -> VectorFields:
         """The vector fields."""
-        return self.layer.experts
+        experts = self.layer.experts
+        assert isinstance(experts, VectorFields)
+        return experts
 
     @property
     def num_experts(self) -> int:

@@ -72,11 +72,11 @@ class DynamicsModule(MoEModule):
                 "dim to those of the data"
             )
 
-    def configure_optimizers(self) -> list[Optimizer]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def configure_optimizers(self) -> list[Optimizer]:
         """The recipe's optimisers."""
         return self.recipe.optimisers(self.network)
 
-    def training_step(self, batch: Trajectories, batch_idx: int) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def training_step(self, batch: Trajectories, batch_idx: int) -> None:
         """One outer step."""
         if not self._seeded:
             self.generator.manual_seed(torch.initial_seed() % 2**63)

@@ -11,7 +11,7 @@ from rich.progress import Progress
 from mixtura.core import InputError
 from mixtura.datasets.dynamics import Environments, from_arrays
 from mixtura.dynamics.adaptation import Adaptation, Adapted
-from mixtura.dynamics.experts import CAVIA, GEPS, NCF, CoDA, VectorFields
+from mixtura.dynamics.experts import CAVIA, GEPS, NCF, CoDA
 from mixtura.dynamics.mixer import MixER
 from mixtura.dynamics.reconstruction import Reconstruction
 from mixtura.dynamics.solvers import RK4
@@ -21,7 +21,12 @@ from mixtura.dynamics.trajectories import Trajectories
 __all__ = ["MixERReconstructor"]
 
 ExpertKind = Literal["geps", "ncf", "coda", "cavia"]
-KINDS: dict[str, type[VectorFields]] = {"geps": GEPS, "ncf": NCF, "coda": CoDA, "cavia": CAVIA}
+KINDS: dict[str, type[GEPS | NCF | CoDA | CAVIA]] = {
+    "geps": GEPS,
+    "ncf": NCF,
+    "coda": CoDA,
+    "cavia": CAVIA,
+}
 
 States = Sequence[np.ndarray] | np.ndarray
 

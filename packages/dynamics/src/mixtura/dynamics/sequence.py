@@ -45,7 +45,9 @@ class SequenceMixER(nn.Module):
     @property
     def experts(self) -> ShPLRNN:
         """The recurrences."""
-        return self.layer.experts
+        experts = self.layer.experts
+        assert isinstance(experts, ShPLRNN)
+        return experts
 
     def route(self, forced: Int[Tensor, "environments"] | None = None) -> Routing:
         """Expert of each subject."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ def continued(network: DynaMix, context: Tensor) -> Tensor:
     return states.transpose(0, 1)
 
 
-def dynamix(kind: str) -> Callable[[], nn.Module]:
+def dynamix(kind: Literal["almost_linear", "clipped_shallow"]) -> Callable[[], nn.Module]:
     """A small DynaMix without noise on the compared state."""
     return lambda: DynaMix(
         3, RecurrentExperts(4, 6, 2, 8, kind=kind), InContextGate(4, 6, 3, noise=0.0)

@@ -51,7 +51,7 @@ class CAVIA(VectorFields):
         order = len(context) - 1
         main = self.main.gathered(expert, order)
         rest: list[None] = [None] * order
-        weight = main.weights[0][0]
+        weight = jets.value(main.weights[0])
         rows = [None if c is None else c[:, None] for c in context]
         main.biases[0] = jets.affine(rows, [weight[..., self.dim :], *rest], main.biases[0])
         main.weights[0] = [weight[..., : self.dim], *rest]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mixtura.core import configurable
 from mixtura.dynamics.experts.base import VectorFields
-from mixtura.dynamics.experts.jets import Jet
+from mixtura.dynamics.experts.jets import Jet, value
 from mixtura.dynamics.experts.perceptron import (
     Activation,
     Perceptron,
@@ -68,13 +68,14 @@ class CoDA(VectorFields):
         """Produce the weights."""
         hyper = self.hyper.index_select(0, expert)
         flat = [None if c is None else torch.bmm(hyper, c[:, :, None])[..., 0] for c in context]
-        flat[0] = flat[0] + self.root.index_select(0, expert)
-        pieces = [None if f is None else self._unflatten(f) for f in flat]
+        flat[0] = value(flat) + self.root.index_select(0, expert)
+        first = self._unflatten(value(flat))
+        pieces = [first, *(None if f is None else self._unflatten(f) for f in flat[1:])]
 
         def jets(kind: int) -> list[Jet]:
             return [
                 [None if p is None else p[kind][layer] for p in pieces]
-                for layer in range(len(pieces[0][kind]))
+                for layer in range(len(first[kind]))
             ]
 
         perceptron = Perceptron(jets(0), jets(1), jets(2), self.activation)

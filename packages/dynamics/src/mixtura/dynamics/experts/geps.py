@@ -172,4 +172,5 @@ class OfficialGEPS(GEPS):
 def _accumulate(jet: Jet, update: Jet) -> None:
     for k, term in enumerate(update):
         if term is not None:
-            jet[k] = term if jet[k] is None else jet[k] + term
+            known = jet[k]
+            jet[k] = term if known is None else known + term

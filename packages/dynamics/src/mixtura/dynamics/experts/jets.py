@@ -13,9 +13,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Jet", "add", "affine", "product", "relu", "softplus", "swish", "tanh", "taylor_sum"]
+__all__ = [
+    "Jet",
+    "add",
+    "affine",
+    "product",
+    "relu",
+    "softplus",
+    "swish",
+    "tanh",
+    "taylor_sum",
+    "value",
+]
 
 Jet = list[Tensor | None]
+
+
+def value(jet: Jet) -> Tensor:
+    """The jet at order zero, which is never left out."""
+    first = jet[0]
+    assert first is not None
+    return first
 
 
 def product(a: Jet, b: Jet) -> Jet:
@@ -41,25 +59,25 @@ def swish(h: Jet, beta: Jet) -> Jet:
 
 def relu(h: Jet) -> Jet:
     """Jet of `max(h, 0)`."""
-    on = (h[0] > 0).to(h[0].dtype)
+    on = (value(h) > 0).to(value(h).dtype)
     return [None if d is None else d * on for d in h]
 
 
 def tanh(h: Jet) -> Jet:
     """Jet of `tanh(h)`."""
-    y = torch.tanh(h[0])
+    y = torch.tanh(value(h))
     return _chain(h, y, 1 - y * y, -2 * y * (1 - y * y))
 
 
 def softplus(h: Jet) -> Jet:
     """Jet of `log(1 + exp(h))`."""
-    s = torch.sigmoid(h[0])
-    return _chain(h, F.softplus(h[0]), s, s * (1 - s))
+    s = torch.sigmoid(value(h))
+    return _chain(h, F.softplus(value(h)), s, s * (1 - s))
 
 
 def taylor_sum(jet: Jet) -> Tensor:
     """The Taylor polynomial at step one: x + x' + x''/2."""
-    total = jet[0]
+    total = value(jet)
     for order, derivative in enumerate(jet[1:], 1):
         if derivative is not None:
             total = total + derivative / (1, 1, 2)[order]
@@ -67,14 +85,14 @@ def taylor_sum(jet: Jet) -> Tensor:
 
 
 def _sigmoid(h: Jet) -> Jet:
-    s = torch.sigmoid(h[0])
+    s = torch.sigmoid(value(h))
     slope = s * (1 - s)
     return _chain(h, s, slope, slope * (1 - 2 * s))
 
 
-def _chain(h: Jet, value: Tensor, first: Tensor, second: Tensor) -> Jet:
+def _chain(h: Jet, zeroth: Tensor, first: Tensor, second: Tensor) -> Jet:
     """Jet of f(h) from f, f' and f'' at h (Faa di Bruno up to order two)."""
-    jet: Jet = [value]
+    jet: Jet = [zeroth]
     if len(h) > 1:
         jet.append(None if h[1] is None else first * h[1])
     if len(h) > 2:

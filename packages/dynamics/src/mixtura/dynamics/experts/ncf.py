@@ -66,7 +66,7 @@ class NCF(VectorFields):
         embedded = self.context.gathered(expert, order).jet(rows)
         main = self.main.gathered(expert, order)
         m = self.intermediate_dim
-        weight = main.weights[0][0]
+        weight = jets.value(main.weights[0])
         rest: list[None] = [None] * order
         main.biases[0] = jets.affine(embedded, [weight[..., m:], *rest], main.biases[0])
         main.weights[0] = [weight[..., :m], *rest]

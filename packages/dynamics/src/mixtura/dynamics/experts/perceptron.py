@@ -45,10 +45,10 @@ class Perceptron:
     def __call__(self, x: Float[Tensor, "assignments rows in"]) -> Tensor:
         """Output (N, n, out) at order 0."""
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias[0], x, weight[0].transpose(1, 2))
+            x = torch.baddbmm(jets.value(bias), x, jets.value(weight).transpose(1, 2))
             if layer < len(self.weights) - 1:
                 if self.betas:
-                    x = x * torch.sigmoid(self.betas[layer][0] * x)
+                    x = x * torch.sigmoid(jets.value(self.betas[layer]) * x)
                 else:
                     x = PLAIN[self.activation](x)
         return x
@@ -123,7 +123,8 @@ class StackedMLP(nn.Module):
             raise InputError(
                 f"activation must be swish, relu, tanh or softplus, got {activation!r}"
             )
-        self.num_experts, self.sizes, self.activation = num_experts, tuple(sizes), activation
+        self.num_experts, self.sizes = num_experts, tuple(sizes)
+        self.activation: Activation = activation
         pairs = list(itertools.pairwise(sizes))
         self.weights = nn.ParameterList(
             uniform((num_experts, out, wide), wide**-0.5, same_init) for wide, out in pairs

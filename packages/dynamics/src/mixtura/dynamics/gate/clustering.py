@@ -132,10 +132,14 @@ class KMeansPlusPlus:
         best_cost = float("inf")
         for start in starts:
             found = self.run(points, start)
+            assert found.assignment is not None
+            assert found.centroids is not None
             cost = float((points - found.centroids[found.assignment]).square().sum())
             if cost < best_cost * (1 - 1e-6):
                 best, best_cost = found, cost
         assert best is not None
+        assert best.assignment is not None
+        assert best.centroids is not None
         counts = torch.bincount(best.assignment, minlength=num_clusters)
         if bool((counts == 0).any()):
             return Clusters("empty", iterations=best.iterations, empty=int(counts.argmin()))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 __all__ = ["lyapunov_of_data", "lyapunov_of_field", "lyapunov_of_map"]
@@ -36,7 +36,7 @@ def lyapunov_of_map(
     direction = direction / direction.norm()
     total = 0.0
     for number in range(transient + steps):
-        x, direction = torch.func.jvp(step, (x,), (direction,))
+        x, direction = torch.func.jvp(step, (x,), (direction,))[:2]
         growth = direction.norm()
         direction = direction / growth
         if number >= transient:
@@ -84,7 +84,8 @@ def lyapunov_of_data(
     """
     series = x.detach().cpu().numpy().astype(np.float64)
     usable = len(series) - horizon
-    _, candidates = cKDTree(series[:usable]).query(series[:usable], k=2 * theiler + 2)
+    found = KDTree(series[:usable]).query(series[:usable], k=2 * theiler + 2)
+    candidates = np.asarray(found[1])
     apart = np.abs(candidates - np.arange(usable)[:, None]) > theiler
     found = apart.any(1)
     neighbour = candidates[np.arange(usable), apart.argmax(1)]

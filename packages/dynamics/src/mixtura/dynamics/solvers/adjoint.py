@@ -39,7 +39,8 @@ class Chain:
         betas: list[Tensor | None],
         activations: list[str | None],
     ) -> None:
-        self.weights, self.biases, self.betas = weights, biases, betas
+        self.weights, self.biases = weights, biases
+        self.betas: list[Any] = betas
         self.activations = activations
 
     def tensors(self) -> list[Tensor]:
@@ -147,12 +148,12 @@ class _Tape:
         pairs = list(zip(widths, active, strict=True))
         self.inputs = [buffer(w.shape[2]) for w in chain.weights]
         self.received = [buffer(width) for width in widths]
-        self.outputs = [buffer(width) if on else None for width, on in pairs]
-        self.slopes = [buffer(width) if on else None for width, on in pairs]
+        self.outputs: list[Any] = [buffer(width) if on else None for width, on in pairs]
+        self.slopes: list[Any] = [buffer(width) if on else None for width, on in pairs]
         swish = [kind == "swish" for kind in chain.activations]
         pairs = list(zip(widths, swish, strict=True))
-        self.sigmoids = [buffer(width) if on else None for width, on in pairs]
-        self.after = [buffer(width) if on else None for width, on in pairs]
+        self.sigmoids: list[Any] = [buffer(width) if on else None for width, on in pairs]
+        self.after: list[Any] = [buffer(width) if on else None for width, on in pairs]
         self.load(chain)
 
     def load(self, chain: Chain) -> None:

@@ -54,7 +54,8 @@ class Objective(nn.Module):
     ) -> None:
         super().__init__()
         self.solver = RK4() if solver is None else solver
-        self.order, self.pool, self.pool_strategy = order, pool, pool_strategy
+        self.order, self.pool = order, pool
+        self.pool_strategy: PoolStrategy = pool_strategy
         self.context_penalty, self.reweight = context_penalty, reweight
 
     def forward(

@@ -66,7 +66,8 @@ class PAM(Recipe):
         self.outer_steps = outer_steps
         self.context_steps, self.model_steps = context_steps, model_steps
         self.gate_every, self.beta, self.lr, self.decay = gate_every, beta, lr, decay
-        self.contributors, self.contribution = contributors, contribution
+        self.contributors = contributors
+        self.contribution: Contribution = contribution
         self.model_first, self.reference_compat = model_first, reference_compat
 
     @property
