@@ -15,11 +15,13 @@ from mixtura.forecasting.networks import (
     DLinear,
     ITransformer,
     MoHETS,
+    MoiraiMoE,
     NLinear,
     PatchTST,
     SegMoE,
     TimeMoE,
 )
+from mixtura.forecasting.networks.packed_series import pack_windows
 from mixtura.training.testing import DataCase, NetworkCase
 
 __all__ = ["DATA", "NETWORKS", "UNCHECKED"]
@@ -31,6 +33,8 @@ AROUND = "it holds a network that is checked, and is called with a table"
 UNCHECKED = {
     "LastValue": NAIVE,
     "SeasonalNaive": NAIVE,
+    "ConformalResiduals": "it has no parameters, and shifts forecasts that others make",
+    "QuantileNetwork": "its levels come before the batch, which the checks expect first",
     **{name: AROUND for name in HOMES["forecaster"]},
 }
 
@@ -95,6 +99,21 @@ def time_moe() -> nn.Module:
     return TimeMoE(dim=8, hidden_dim=16, num_layers=2, num_heads=2, num_experts=4, horizons=[1, 4])
 
 
+def moirai_moe() -> nn.Module:
+    """A small Moirai-MoE."""
+    components = ["student_t", "normal"]
+    return MoiraiMoE(
+        CONTEXT, [4], dim=64, hidden_dim=8, num_layers=1, num_experts=4, components=components
+    )
+
+
+def log_density(network: MoiraiMoE, past: Tensor) -> Tensor:
+    """The log density of the last values of a window, after the ones before them."""
+    before, after = past[..., :-HORIZON], past[..., -HORIZON:]
+    packed = pack_windows(before, HORIZON, 4, future=after)
+    return network(packed).log_prob(packed.target)
+
+
 NETWORKS = [
     NetworkCase("seg_moe", seg_moe(), windows, lambda n: (n, VARIATES, CONTEXT)),
     NetworkCase(
@@ -112,6 +131,14 @@ NETWORKS = [
         hidden=padding_changed,
         visible=(slice(None), slice(4, None)),
         rate=0.03,
+    ),
+    NetworkCase(
+        "moirai_moe",
+        moirai_moe,
+        windows,
+        lambda n: (n, VARIATES * (CONTEXT + 4) // 4, 4),
+        call=log_density,
+        exports=False,
     ),
     direct("patchtst", PatchTST, patch_width=8, stride=4, dim=8, num_heads=2, hidden_dim=8),
     direct("itransformer", ITransformer, dim=8, num_heads=2, hidden_dim=8),
