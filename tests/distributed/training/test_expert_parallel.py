@@ -19,7 +19,7 @@ from torch import multiprocessing
 
 from mixtura.core import LoadBalance, RouterZ, moe_layers
 from mixtura.datasets import LTSFDataModule
-from mixtura.forecasting import ForecastModule, SegMoE, TimeMoE
+from mixtura.forecasting import ForecastModule, SegMoE
 from mixtura.training import SGD, Checkpoint, Constant, MoEModule, Trainer, read_checkpoint
 
 RANKS, STEPS = 2, 3
@@ -41,11 +41,7 @@ def seg_moe() -> SegMoE:
     )
 
 
-def time_moe() -> TimeMoE:
-    return TimeMoE(num_layers=2, num_experts=4, horizons=[1, 4], balance=LoadBalance(0.0), **SIZES)
-
-
-NETWORKS = {"seg_moe": seg_moe, "time_moe": time_moe}
+NETWORKS = {"seg_moe": seg_moe}
 
 
 def network(name: str) -> torch.nn.Module:
