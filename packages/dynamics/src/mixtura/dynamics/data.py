@@ -42,8 +42,6 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         batches_per_epoch: outer steps that Lightning counts as one epoch.
     """
 
-    name: str
-
     def __init__(
         self,
         name: str = "odebench4",
@@ -70,6 +68,7 @@ class EnvironmentsDataModule(pl.LightningDataModule):
     def data(self) -> DynamicsData:
         """The data set, read or generated when it is first asked for."""
         if self._data is None:
+            assert self.name is not None
             data = load_environments(self.name).every(self.stride)
             if self.max_environments:
                 data = data.first(self.max_environments)

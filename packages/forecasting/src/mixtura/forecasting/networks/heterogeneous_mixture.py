@@ -63,9 +63,7 @@ def heterogeneous_mixture(
             f"top_k must be between 1 and num_experts ({num_experts}), got {top_k}; "
             "lower top_k or add experts"
         )
-    kinds: list[ExpertKind] = (
-        [experts] * num_experts if isinstance(experts, str) else list(experts)
-    )
+    kinds: list[ExpertKind] = [experts] * num_experts if isinstance(experts, str) else list(experts)
     if len(kinds) != num_experts or not set(kinds) <= {"fan", "mlp"}:
         raise InputError(
             f"experts must be 'fan', 'mlp' or a list of {num_experts} of these, got {experts!r}"

@@ -1,7 +1,7 @@
 """Moirai-MoE: a decoder on patches of any number of variates, with a mixture of distributions."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -91,6 +91,8 @@ class MoiraiMoE(ForecastNetwork):
         dropout: behind attention and experts, in training.
     """
 
+    blocks: Sequence[AnyVariateBlock]
+
     reads_missing = "any"
     probabilistic = True
 
@@ -133,7 +135,7 @@ class MoiraiMoE(ForecastNetwork):
         self.in_proj = SizedLinear(sizes, None, dim)
         self.res_proj = SizedLinear(sizes, None, dim)
         self.feat_proj = SizedLinear(sizes, dim, dim)
-        self.blocks = nn.ModuleList(
+        blocks = (
             AnyVariateBlock(
                 dim,
                 AnyVariateAttention(dim, dim // HEAD_DIM, dropout=attention_dropout),
@@ -149,6 +151,7 @@ class MoiraiMoE(ForecastNetwork):
             )
             for _ in range(num_layers)
         )
+        self.add_module("blocks", nn.ModuleList(blocks))
         self.norm = RMSNorm(dim, 1e-5)
         self.head = MixtureHead(dim, sizes, COMPONENTS if components is None else components)
 

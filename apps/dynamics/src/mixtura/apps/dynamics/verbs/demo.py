@@ -46,10 +46,15 @@ def demo(out: str = "runs/dynamics-demo", outer_steps: int = 100, seed: int = 0)
             task = bar.add_task(method, total=outer_steps)
 
             def watch(
-                _: int, module: DynamicsModule, report: StepReport, task=task, method=method
+                _: int,
+                module: DynamicsModule,
+                report: StepReport,
+                task=task,
+                method=method,
+                config=config,
             ) -> None:
                 bar.update(task, advance=1, description=f"{method}, loss {report.loss:.2g}")
-                if config.startswith("mixer/"):  # noqa: B023
+                if config.startswith("mixer/"):
                     history.add(module.network, report.loss)
 
             run, module, data = train(tree, seed, watch)

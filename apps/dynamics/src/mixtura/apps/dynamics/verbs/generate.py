@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -36,7 +37,7 @@ def generate(name: str, out: str = "data", high_precision: bool = False) -> Path
         for split, content in data.splits().items():
             if content is None:
                 continue
-            extra = {} if content.family is None else {"family": content.family}
+            extra: dict[str, Any] = {} if content.family is None else {"family": content.family}
             np.savez(folder / f"{split}.npz", X=content.x, t=content.t, **extra)
             console.print(f"  {folder / split}.npz  X {content.x.shape}", highlight=False)
     except OSError as error:

@@ -47,10 +47,12 @@ def draw_all(folder: Path, system: Reconstruction, data: EnvironmentsDataModule)
     family = None if split.family is None else torch.as_tensor(split.family)
     expert, contexts = system.family(), system.contexts.detach()
     states = system(truth.x0, truth.t).states
+    scores = system.mixer.route(contexts).scores
+    assert scores is not None
     pictures = [
         draw_portraits(folder / "portraits.png", truth.x, states, expert),
         draw_contexts(folder / "contexts.png", contexts, expert, family),
-        draw_gate(folder / "gate.png", system.mixer.route(contexts).scores, family),
+        draw_gate(folder / "gate.png", scores, family),
     ]
     if truth.x.shape[-1] == 2:
         labels = expert if family is None else family
