@@ -37,7 +37,7 @@ class EnvironmentsDataModule(pl.LightningDataModule):
             `synthetic_control`, or the path of a folder of CSV files, an .npz or a .ts file.
         stride: keep each so many-th sample.
         val_trajectories: training trajectories per environment that are held out for the choice of
-            a checkpoint.
+            a checkpoint; with 0 the error of whole training trajectories decides.
         max_environments: keep the first so many environments; 0 keeps all.
         batches_per_epoch: outer steps that Lightning counts as one epoch.
     """
@@ -60,9 +60,6 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         self.val_trajectories, self.max_environments = val_trajectories, max_environments
         self.batches_per_epoch = batches_per_epoch
         self._data: DynamicsData | None = None
-        if not val_trajectories:
-            # for Lightning a loader that is None is one that the module does not have
-            self.val_dataloader = None  # pyright: ignore[reportAttributeAccessIssue]
 
     @property
     def data(self) -> DynamicsData:
@@ -92,9 +89,10 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         return self._loader(self.train, self.batches_per_epoch)
 
     def val_dataloader(self) -> DataLoader:
-        """The trajectories held out, if any."""
+        """The trajectories held out; those of training, uncut, where none are."""
         count = self.data.train.x.shape[1] - self.val_trajectories
-        return self._loader(Trajectories.of(self.data.train.trajectories(slice(count, None))), 1)
+        kept = slice(count, None) if self.val_trajectories else slice(None)
+        return self._loader(Trajectories.of(self.data.train.trajectories(kept)), 1)
 
     def test_dataloader(self) -> DataLoader:
         """The test trajectories of the known environments."""
