@@ -155,21 +155,20 @@ def test_mutated_files(good: Path, tmp_path: Path, count: int) -> None:
     """Without a hash beside them: each loads or is refused with our error, nothing else."""
     content = good.read_bytes()
     path = tmp_path / "mutated.ckpt"
-    outcomes = {"loaded": 0, "refused": 0}
+    refusals = []
     for number in range(count):
         draw = random.Random(number)
         path.write_bytes(mutated(content, draw))
         try:
             ToyModule.load_from_checkpoint(path)
-            outcomes["loaded"] += 1
         except InputError as error:
-            outcomes["refused"] += 1
-            assert len(str(error)) > 20  # noqa: PT017
+            refusals.append(str(error))
         shutil.copy(sidecar(good), sidecar(path))
         if path.read_bytes() != content:
             assert "altered" in refused(path)
         sidecar(path).unlink()
-    assert outcomes["refused"] > count // 4, outcomes
+    assert len(refusals) > count // 4
+    assert min(map(len, refusals)) > 20
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:

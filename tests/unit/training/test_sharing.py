@@ -141,6 +141,7 @@ def test_missing_things(folder: Path, tmp_path: Path) -> None:
 def test_mutated_folders(folder: Path, tmp_path: Path) -> None:
     """Weights and configuration changed at random: always our sentence."""
     copy = tmp_path / "copy"
+    refusals = []
     for number in range(150):
         draw = random.Random(number)
         shutil.copytree(folder, copy)
@@ -154,8 +155,9 @@ def test_mutated_folders(folder: Path, tmp_path: Path) -> None:
         try:
             load_pretrained(copy)
         except InputError as error:
-            assert len(str(error)) > 20  # noqa: PT017
+            refusals.append(str(error))
         shutil.rmtree(copy)
+    assert min(map(len, refusals)) > 20
 
 
 def test_read_only_folder(tmp_path: Path) -> None:
