@@ -64,16 +64,16 @@ def test_test_scores_both_domains(trained: Path, tmp_path: Path, capsys) -> None
 
 
 def test_adapt_inspect_export(trained: Path, tmp_path: Path) -> None:
-    path = str(checkpoint(trained))
+    path = f"--ckpt_path={checkpoint(trained)}"
     out = f"--out={tmp_path / 'adapt'}"
-    assert main(["adapt", path, "odebench4", "--stride=5", "--steps=2", out]) == 0
+    assert main(["adapt", path, "--data=odebench4", "--stride=5", "--steps=2", out]) == 0
     scores = json.loads((tmp_path / "adapt" / "scores.json").read_text())
     assert len(scores["mse"]) == 4
     assert main(["inspect", path, f"--to={tmp_path / 'pictures'}"]) == 0
     pictures = {p.name: p.stat().st_size for p in (tmp_path / "pictures").iterdir()}
     assert set(pictures) == {"portraits.png", "contexts.png", "gate.png", "fields.png"}
     assert min(pictures.values()) > 5000
-    assert main(["export", path, str(tmp_path / "model"), "--measure=false"]) == 0
+    assert main(["export", path, f"--to={tmp_path / 'model'}", "--measure=false"]) == 0
     shared = Reconstruction.from_pretrained(tmp_path / "model")
     kept = DynamicsModule.load_from_checkpoint(checkpoint(trained)).network
     x0, t = torch.ones(20, 1, 2), torch.linspace(0, 1, 4)
@@ -81,7 +81,7 @@ def test_adapt_inspect_export(trained: Path, tmp_path: Path) -> None:
 
 
 def test_generate_data(tmp_path: Path) -> None:
-    assert main(["generate-data", "lotka_volterra", f"--out={tmp_path}"]) == 0
+    assert main(["generate-data", "--name=lotka_volterra", f"--out={tmp_path}"]) == 0
     with np.load(tmp_path / "lotka_volterra" / "train.npz") as archive:
         assert archive["X"].shape == (9, 4, 20, 2)
 
@@ -128,7 +128,7 @@ def test_every_configuration_takes_a_step(name: str) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["generate-data", "odebnch4"], "odebench4"),
+        (["generate-data", "--name=odebnch4"], "odebench4"),
         (["fit", "--config=mixer/odebench5"], "odebench4"),
         (["fit", *SMALL, "--data.init_args.name=odebnch4"], "odebench4"),
         (["fit", *SMALL, "--model.init_args.network.init_args.num_environments=7"], "20"),

@@ -117,7 +117,8 @@ class DynamicsModule(MoEModule):
         datamodule = getattr(self.trainer, "datamodule", None)
         if datamodule is None:
             return
-        report = evaluate(self.network, datamodule.data, self.adaptation)
+        with torch.inference_mode(False):  # adaptation needs gradients
+            report = evaluate(self.network, datamodule.data, self.adaptation)
         for part in ("out_of_domain", "families"):
             for name, value in report.get(part, {}).items():
                 self.log(f"test/{part}/{name}", value, batch_size=len(batch))

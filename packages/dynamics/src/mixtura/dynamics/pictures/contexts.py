@@ -31,8 +31,8 @@ def draw_contexts(
             if not bool(members.any()):
                 continue
             axis.scatter(
-                points[members, 0],
-                points[members, 1],
+                points[members, 0].numpy(),
+                points[members, 1].numpy(),
                 color=COLOURS[e % len(COLOURS)],
                 marker=MARKERS[label % len(MARKERS)],
                 s=34,
@@ -57,7 +57,7 @@ def draw_gate(
     figure = Figure(figsize=(1.2 + 0.5 * scores.shape[1], 1.0 + 0.17 * len(scores)))
     figure.set_layout_engine("constrained")
     axis = figure.subplots()
-    image = axis.imshow(scores, aspect="auto", cmap="viridis", vmin=0)
+    image = axis.imshow(scores.numpy(), aspect="auto", cmap="viridis", vmin=0)
     figure.colorbar(image, label="gate probability")
     if family is not None:
         for border in torch.nonzero(family.diff())[:, 0].tolist():

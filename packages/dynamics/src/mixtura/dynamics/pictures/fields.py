@@ -57,7 +57,7 @@ def draw_fields(
             density=0.9,
             arrowsize=0.7,
         )
-        axis.plot(seen[:, 0], seen[:, 1], ".", color="0.3", markersize=2)
+        axis.plot(seen[:, 0].numpy(), seen[:, 1].numpy(), ".", color="0.3", markersize=2)
         axis.set_title(f"environment {number}, expert {int(expert[number])}", fontsize=8)
         axis.tick_params(labelsize=6)
     figure.savefig(path, dpi=110)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import torch
+import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -61,8 +61,8 @@ def draw_portraits(
     return path
 
 
-def plane(states: Tensor, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def plane(states: Tensor, dims: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Two coordinates to draw: two dimensions, or time and the only one."""
     if states.shape[-1] == 1:
-        return torch.arange(len(states)), states[:, 0]
-    return states[:, dims[0]], states[:, dims[1]]
+        return np.arange(len(states)), states[:, 0].numpy()
+    return states[:, dims[0]].numpy(), states[:, dims[1]].numpy()

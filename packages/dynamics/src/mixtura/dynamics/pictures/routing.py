@@ -47,7 +47,7 @@ def draw_routing(
     colours = ListedColormap([COLOURS[e % len(COLOURS)] for e in range(num_experts)])
     norm = BoundaryNorm([e - 0.5 for e in range(num_experts + 1)], colours.N)
     image = above.imshow(
-        torch.stack(history.experts, 1),
+        torch.stack(history.experts, 1).numpy(),
         aspect="auto",
         cmap=colours,
         norm=norm,
@@ -89,8 +89,8 @@ def animate_routing(
         for label in labels.unique().tolist():
             members = labels == label
             axis.scatter(
-                points[frame, members, 0],
-                points[frame, members, 1],
+                points[frame, members, 0].numpy(),
+                points[frame, members, 1].numpy(),
                 c=[COLOURS[int(e) % len(COLOURS)] for e in expert[members]],
                 marker=MARKERS[label % len(MARKERS)],
                 s=30,
