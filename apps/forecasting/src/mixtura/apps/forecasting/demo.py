@@ -28,6 +28,7 @@ def demo(
     config: str = "segmoe/demo",
     baseline: str = "dlinear/demo",
     max_steps: int = -1,
+    threads: int = 1,
 ) -> list[Result]:
     """Train Seg-MoE and DLinear on ETTh1, score every test window, and share the trained model.
 
@@ -36,7 +37,12 @@ def demo(
         config: Configuration of the mixture, packaged or a path.
         baseline: Configuration of the model beside it.
         max_steps: Stop each training after so many steps; -1 for the configured epochs.
+        threads: Threads of torch. For models this small a second one wins little, and on a busy
+            machine it costs several times the time.
     """
+    if threads < 1:
+        raise InputError(f"training needs at least one thread, got --threads {threads}")
+    torch.set_num_threads(threads)
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
