@@ -12,6 +12,8 @@ Check = Callable[[Fixture, Report], None]
 
 _SYSTEMS: dict[str, Check] = {}
 SEPARATORS = "-_"
+# Systems that are not here yet and whose name begins with the name of one that is.
+ABSENT = ("diffmoe_flow",)
 
 
 class UnknownSystem(ValueError):
@@ -50,7 +52,7 @@ def find_system(folder_name: str) -> Check:
         if folder_name == name
         or (folder_name.startswith(name) and folder_name[len(name)] in SEPARATORS)
     ]
-    if not matches:
+    if not matches or folder_name.startswith(ABSENT):
         raise UnknownSystem(
             f"{folder_name} begins with no known system; known: {', '.join(sorted(_SYSTEMS))}"
         )

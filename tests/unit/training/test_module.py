@@ -135,6 +135,7 @@ def test_checkpointed_activations_give_the_same_gradients() -> None:
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback:UserWarning")
 def test_exponential_average(tmp_path: Path) -> None:
     module = classifier()
     start = module.network.head.weight.detach().clone()
