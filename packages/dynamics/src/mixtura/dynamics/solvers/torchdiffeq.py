@@ -59,9 +59,10 @@ class TorchDiffEq(nn.Module):
         def scaled(s: Tensor, x: Tensor) -> Tensor:
             return span * field(start + s * span, x)
 
-        states = odeint(
+        solved = odeint(
             scaled, x0, fractions[0], method=self.method, rtol=self.rtol, atol=self.atol
-        ).movedim(0, 2)
+        )
+        states = torch.as_tensor(solved).movedim(0, 2)
         finite = states.isfinite().all(-1).all(-1)
         status = torch.where(finite, int(Status.OK), int(Status.NOT_FINITE))
         return Solution(states, status, times[:, -1:].expand_as(status), torch.zeros_like(status))
