@@ -1,6 +1,5 @@
 """gluonts predictors around forecasting networks."""
 
-import importlib.util
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -19,11 +18,12 @@ from mixtura.forecasting.quantile_levels import check_levels
 from mixtura.forecasting.ragged import fitted_window
 from mixtura.training.sharing import load_pretrained, save_pretrained
 
-if importlib.util.find_spec("gluonts") is None:
-    raise InputError("predictors need gluonts: pip install 'mixtura-forecasting[gluonts]'")
-
-from gluonts.model.forecast import QuantileForecast
-from gluonts.model.predictor import Predictor
+try:
+    from gluonts.model.forecast import QuantileForecast
+    from gluonts.model.predictor import Predictor
+except ModuleNotFoundError as error:
+    advice = "predictors need gluonts: pip install 'mixtura-forecasting[gluonts]'"
+    raise ModuleNotFoundError(advice, name=error.name) from error
 
 __all__ = ["NetworkPredictor", "create_predictor"]
 
