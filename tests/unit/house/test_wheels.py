@@ -82,6 +82,7 @@ def test_wheel_declares_what_the_project_declares(member: Distribution, wheels: 
     required = {named(text) for text in told.get_all("Requires-Dist", [])} - {member.name}
     assert required == member.declared
     assert told["License-Expression"] == "Apache-2.0"
+    assert told["License-File"] == "LICENSE"
     assert told["Requires-Python"] == ">=3.11"
     assert told["Summary"]
     assert told.get_payload()
