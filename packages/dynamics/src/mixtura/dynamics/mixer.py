@@ -85,7 +85,7 @@ class MixER(nn.Module):
 
         Args:
             contexts: xi of each environment.
-            routing: the decision; made on `expansion` (order 1 and 2) or `contexts` when not given.
+            routing: the decision; made on `expansion` (from order 1 on) or `contexts` when not given.
             expansion: the context about which the field is expanded.
             order: order of the Taylor expansion.
         """

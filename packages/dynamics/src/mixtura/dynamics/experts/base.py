@@ -101,15 +101,15 @@ class VectorFields(Experts):
         Args:
             routing: which environment goes to which expert.
             contexts: xi of each environment; zero when not given.
-            expansion: xi', about which the field is expanded in the context (order 1 and 2).
+            expansion: xi', about which the field is expanded in the context (from order 1 on).
             order: order of the Taylor expansion (contextual self-modulation; Nzoyem et al.,
                 Neural Context Flows, 2024, arXiv 2405.02154).
 
         Returns:
             `f(x (units, *rows, dims)) -> (units, *rows, dims)`.
         """
-        if order not in (0, 1, 2):
-            raise InputError(f"the Taylor order must be 0, 1 or 2, got {order}")
+        if order < 0:
+            raise InputError(f"the Taylor order must not be negative, got {order}")
         if contexts is None:
             contexts = self.context_shift.new_zeros(routing.num_units, self.context_dim)
         single = routing.choices == 1 and not routing.may_be_invalid
@@ -156,4 +156,4 @@ class VectorFields(Experts):
             return [self.chunk(contexts, expert) + shift]
         base = contexts if expansion is None else expansion
         direction = self.chunk(contexts - base, expert)
-        return [self.chunk(base, expert) + shift, direction, None][: order + 1]
+        return [self.chunk(base, expert) + shift, direction, *[None] * (order - 1)]

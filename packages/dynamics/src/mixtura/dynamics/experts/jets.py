@@ -1,13 +1,16 @@
 """Jets: a value and its derivatives along one direction, carried through a network.
 
-A jet of order n is a list `[x, x', x'']` cut after n derivatives; `None` stands for a derivative
-that is zero. Pushing jets of weights through a network gives the Taylor expansion of its output in
-the context at the price of two (n = 1) or about four (n = 2) evaluations, without nested automatic
-differentiation inside an ODE solver.
+A jet of order n is a list `[x, x', x'', ...]` of n derivatives after the value; `None` stands for a
+derivative that is zero. Pushing jets of weights through a network gives the Taylor expansion of its
+output in the context at the price of two (n = 1) or about four (n = 2) evaluations, without nested
+automatic differentiation inside an ODE solver.
+
+A function that solves a differential equation, such as the sigmoid s' = s (1 - s), carries a jet by
+that equation: each derivative follows from those before it, so that any order is had alike.
 """
 
-from collections.abc import Sequence
-from math import comb
+from collections.abc import Callable, Sequence
+from math import comb, factorial
 
 import torch
 from torch import Tensor
@@ -64,42 +67,50 @@ def relu(h: Jet) -> Jet:
 
 
 def tanh(h: Jet) -> Jet:
-    """Jet of `tanh(h)`."""
-    y = torch.tanh(value(h))
-    return _chain(h, y, 1 - y * y, -2 * y * (1 - y * y))
+    """Jet of `tanh(h)`, whose slope is 1 - y^2."""
+    return _by_slope(h, torch.tanh(value(h)), lambda y: _shifted(_negative(product(y, y)), 1.0))
 
 
 def softplus(h: Jet) -> Jet:
-    """Jet of `log(1 + exp(h))`."""
-    s = torch.sigmoid(value(h))
-    return _chain(h, F.softplus(value(h)), s, s * (1 - s))
+    """Jet of `log(1 + exp(h))`, whose slope is the sigmoid."""
+    if len(h) == 1:
+        return [F.softplus(value(h))]
+    slope = _sigmoid(h[:-1])
+    return _by_slope(h, F.softplus(value(h)), lambda y: slope[: len(y)])
 
 
 def taylor_sum(jet: Jet) -> Tensor:
-    """The Taylor polynomial at step one: x + x' + x''/2."""
+    """The Taylor polynomial at step one: x + x' + x''/2 + ..."""
     total = value(jet)
     for order, derivative in enumerate(jet[1:], 1):
         if derivative is not None:
-            total = total + derivative / (1, 1, 2)[order]
+            total = torch.add(total, derivative, alpha=1 / factorial(order))
     return total
 
 
 def _sigmoid(h: Jet) -> Jet:
-    s = torch.sigmoid(value(h))
-    slope = s * (1 - s)
-    return _chain(h, s, slope, slope * (1 - 2 * s))
+    """Jet of the sigmoid s, whose slope is s - s^2."""
+    return _by_slope(h, torch.sigmoid(value(h)), lambda s: add(s, _negative(product(s, s))))
 
 
-def _chain(h: Jet, zeroth: Tensor, first: Tensor, second: Tensor) -> Jet:
-    """Jet of f(h) from f, f' and f'' at h (Faa di Bruno up to order two)."""
+def _by_slope(h: Jet, zeroth: Tensor, slope: Callable[[Jet], Jet]) -> Jet:
+    """Jet of f(h), entry by entry, by the chain rule.
+
+    `slope` gives the jet of the derivative of f, at h, from the entries of f(h) known so far.
+    """
     jet: Jet = [zeroth]
-    if len(h) > 1:
-        jet.append(None if h[1] is None else first * h[1])
-    if len(h) > 2:
-        terms = [None if h[2] is None else first * h[2]]
-        terms.append(None if h[1] is None else second * h[1] * h[1])
-        jet.append(_sum(terms))
+    while len(jet) < len(h):
+        following = product(slope(jet), h[1 : len(jet) + 1])
+        jet.append(following[-1])
     return jet
+
+
+def _negative(a: Jet) -> Jet:
+    return [None if d is None else -d for d in a]
+
+
+def _shifted(a: Jet, constant: float) -> Jet:
+    return [value(a) + constant, *a[1:]]
 
 
 def _leibniz(a: Jet, b: Jet, multiply) -> Jet:
