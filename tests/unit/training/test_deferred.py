@@ -29,6 +29,8 @@ assert not isinstance(net, wrappers.OptimizedModule)
 assert not is_deferred("torch._dynamo")
 net(torch.ones(1, 3)).sum().backward()
 optimizer.step(); optimizer.zero_grad()
+import matplotlib
+assert matplotlib.__version__ and not is_deferred("matplotlib")
 import torchmetrics, scipy.signal, matplotlib.pyplot
 metric = torchmetrics.MeanSquaredError()
 metric(torch.ones(3), torch.zeros(3))
@@ -45,6 +47,27 @@ from torch._dynamo.utils import counters
 assert torch._dynamo.utils.counters is counters
 """
 
+PUTS_ANOTHER_IN_ITS_PLACE = """
+import sys, tempfile, pathlib
+from mixtura.training import deferred
+folder = pathlib.Path(tempfile.mkdtemp())
+sys.path.insert(0, str(folder))
+(folder / "lazy.py").write_text(
+    "import sys, types\\n"
+    "class Lazy(types.ModuleType):\\n"
+    "    def __getattr__(self, name): return name.upper()\\n"
+    "sys.modules[__name__] = Lazy(__name__)\\n"
+)
+(folder / "watched.py").write_text("import lazy\\n")
+deferred.DEFERRED += ("lazy",)
+deferred.WATCHED += ("watched",)
+import watched
+assert deferred.is_deferred("lazy")
+assert (watched.lazy.first, watched.lazy.second) == ("FIRST", "SECOND")
+import lazy
+assert lazy.third == "THIRD"
+"""
+
 EAGER = """
 import os, sys, mixtura.training, pytorch_lightning
 from mixtura.training.deferred import DEFERRED, is_deferred
@@ -56,10 +79,11 @@ assert not any(is_deferred(name) for name in DEFERRED)
     ("code", "environment"),
     [
         (LOADS_LATE, {}),
+        (PUTS_ANOTHER_IN_ITS_PLACE, {}),
         pytest.param(SUBMODULE_FIRST, {}, marks=pytest.mark.slow),
         pytest.param(EAGER, {"MIXTURA_EAGER_IMPORTS": "1"}, marks=pytest.mark.slow),
     ],
-    ids=["late", "submodule", "eager"],
+    ids=["late", "replaced", "submodule", "eager"],
 )
 def test_in_a_fresh_process(
     code: str, environment: dict[str, str], repository: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,9 +1,9 @@
 """Import Lightning without what Lightning seldom uses.
 
 `import pytorch_lightning` brings `torch._dynamo` (for one `isinstance`), matplotlib (for the
-plots of metrics), `scipy.signal` (to see whether it is there) and, where installed, torchvision
-(for the metrics of images). Together they cost three times as much as torch and Lightning
-themselves. `install()` watches for that one import and, while it runs, hands out deferred modules
+plots of metrics), `scipy.signal` (to see whether it is there), triton (for the FLOPs of its
+kernels) and, where installed, torchvision and transformers (for the metrics of images and of
+text). Together they cost three times as much as torch and Lightning themselves. `install()` watches for that one import and, while it runs, hands out deferred modules
 in their place: a deferred module has the name and the path of the real one, and becomes the real
 one, in place, as soon as anybody asks it for something. What Lightning has already taken out of
 it (a class for `isinstance`, a decorator) is a `Deferred` that resolves itself at its first use.
@@ -26,8 +26,10 @@ from typing import Any
 
 __all__ = ["DEFERRED", "install", "is_deferred"]
 
-DEFERRED = ("matplotlib", "scipy.signal", "torch._dynamo", "torchvision")
+DEFERRED = ("matplotlib", "scipy.signal", "torch._dynamo", "torchvision", "transformers", "triton")
 WATCHED = ("pytorch_lightning", "torchmetrics", "lightning_fabric")
+ASKED = ("__version__", "__version_info__", "__all__")
+"""Of the names with underscores, those that users ask for rather than the import machinery."""
 
 _state = threading.local()
 _lock = threading.RLock()
@@ -50,7 +52,7 @@ class DeferredModule(ModuleType):
     """A module that runs its code when it is first asked for something that it does not have."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_is_coroutine_marker":
+        if (name.startswith("__") and name not in ASKED) or name == "_is_coroutine_marker":
             raise AttributeError(name)
         light = _LIGHT.get((self.__name__, name))
         if light is not None:
@@ -62,6 +64,13 @@ class DeferredModule(ModuleType):
 
     def __dir__(self) -> list[str]:
         return dir(load(self.__name__))
+
+
+class ReplacedModule(ModuleType):
+    """A module whose code has put another object into its place; asks that one."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.modules[self.__name__], name)
 
 
 def load(name: str) -> ModuleType:
@@ -85,6 +94,8 @@ def _execute(module: ModuleType) -> None:
     module.__class__ = ModuleType
     with _Shield(False):
         loader.exec_module(module)
+    if sys.modules.get(module.__name__) is not module:
+        module.__class__ = ReplacedModule
 
 
 class _Shield:
