@@ -22,6 +22,21 @@ from ..registry import system
 from ..report import Report
 from .routing_gradients import OUTPUT, compare_choices, compare_gradients, grad
 
+ACTIVATIONS = {
+    "gelu_fast": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "gelu_python": "gelu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "linear": "identity",
+    "relu2": "relu_squared",
+    "swish": "silu",
+}
+
+
+def activation(name: str) -> str:
+    """Our name of an activation of the transformers library."""
+    return ACTIVATIONS.get(name, name)
+
 
 class SharedGLU(nn.Module):
     """A shared expert: a bank of one, which sees all rows."""
@@ -48,7 +63,7 @@ def stacked_glu(fixture: Fixture, hidden: int) -> GLUExperts:
     options = fixture.options
     dim = options["hidden_size"]
     gate_up = fixture.weights["experts.gate_up_proj"]
-    experts = GLUExperts(len(gate_up), dim, hidden, activation=options["hidden_act"])
+    experts = GLUExperts(len(gate_up), dim, hidden, activation=activation(options["hidden_act"]))
     with torch.no_grad():
         experts.gate_up.copy_(gate_up)
         experts.down.copy_(fixture.weights["experts.down_proj"])
@@ -124,7 +139,7 @@ def qwen2_moe(fixture: Fixture, report: Report) -> None:
     module = SharedGLU(
         dim,
         options["shared_expert_intermediate_size"],
-        options["hidden_act"],
+        activation(options["hidden_act"]),
         fixture.weights_of("shared_expert"),
     )
     shared = SharedExpert(module, gate_dim=dim)
@@ -154,7 +169,7 @@ def deepseek_v3(fixture: Fixture, report: Report) -> None:
     module = None
     if copies:
         weights = fixture.weights_of("shared_experts")
-        module = SharedGLU(dim, hidden * copies, options["hidden_act"], weights)
+        module = SharedGLU(dim, hidden * copies, activation(options["hidden_act"]), weights)
     bias = BalanceBias(experts.num_experts)
     bias.bias.copy_(fixture.weights["gate.e_score_correction_bias"])
     adjustments = [bias]

@@ -16,7 +16,7 @@ from mixtura.core import (
 from ..fixture import Fixture
 from ..registry import system
 from ..report import Report
-from .routing_blocks import SharedGLU, linear
+from .routing_blocks import SharedGLU, activation, linear
 from .routing_gradients import OUTPUT, compare_choices, compare_gradients, grad
 
 
@@ -63,12 +63,13 @@ def coe(fixture: Fixture, report: Report) -> None:
     grouped = options.get("topk_method") == "group_limited_greedy"
     groups, keep = options.get("n_group"), options.get("topk_group")
     normalized = options["norm_topk_prob"] and k > 1
+    scale = options["routed_scaling_factor"]  # the reference scales what it does not normalise
     selection = TopK(
         k,
         renormalize="always" if normalized else "never",
-        scale=1.0 if normalized else options["routed_scaling_factor"],
+        scale=1.0 if normalized else scale,
     )
-    experts = glu_from_list(fixture, NAMES, "experts", activation=options["hidden_act"])
+    experts = glu_from_list(fixture, NAMES, "experts", activation=activation(options["hidden_act"]))
     assert experts.num_experts == options["n_routed_experts"]
     assert options["moe_intermediate_size"] == experts.down.shape[-1]
     own = options["use_igate"]
@@ -87,7 +88,7 @@ def coe(fixture: Fixture, report: Report) -> None:
     if copies:
         hidden = options["moe_intermediate_size"] * copies
         weights = fixture.weights_of("shared_experts")
-        shared = SharedExpert(SharedGLU(dim, hidden, options["hidden_act"], weights))
+        shared = SharedExpert(SharedGLU(dim, hidden, activation(options["hidden_act"]), weights))
     per = "sample" if options["seq_aux"] else "batch"
     loss = LoadBalance(options["aux_loss_alpha"], normalization="units_k", per=per)
     chain = Chain(

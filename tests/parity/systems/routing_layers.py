@@ -1,5 +1,7 @@
 """Soft MoE, the ST-MoE layer, recurrent routers, dynamic top-p."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -131,6 +133,15 @@ def soft_moe(fixture: Fixture, report: Report) -> None:
     compare_gradients(report, gradients, x)
 
 
+# The reference counts the first choices that its capacity has left, and divides by all units.
+COUNTED: dict[str, Any] = {
+    "normalization": "k",
+    "per": "sample",
+    "first_only": True,
+    "count_dropped": False,
+}
+
+
 @system("st_moe")
 def st_moe(fixture: Fixture, report: Report) -> None:
     options = fixture.options
@@ -151,7 +162,7 @@ def st_moe(fixture: Fixture, report: Report) -> None:
         Router(linear(fixture.weights["gate.to_gates.weight"]), selection),
         experts,
         losses=[
-            LoadBalance(options["balance_loss_coef"], per="sample", first_only=True),
+            LoadBalance(options["balance_loss_coef"], **COUNTED),
             RouterZ(options["router_z_loss_coef"]),
         ],
     )
@@ -173,7 +184,7 @@ def st_moe(fixture: Fixture, report: Report) -> None:
         report.exact(f"{mode}.dispatch_mask", dispatched.view(shape))
         report.compare(f"{mode}.combine", combined.view(shape), OUTPUT)
         if mode == "train":
-            balance = load_balance([routing], per="sample", first_only=True)
+            balance = load_balance([routing], **COUNTED)
             report.compare("router_logits", routing.logits.view(*x.shape[:2], count), OUTPUT)
             report.compare("train.balance_loss", balance.view(1), OUTPUT)
             report.compare("train.router_z_loss", router_z([routing]).view(1), OUTPUT)

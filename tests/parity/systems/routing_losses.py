@@ -35,7 +35,7 @@ def gradient(loss: Tensor, logits: Tensor) -> Tensor:
 
 
 def close(expected: Tensor) -> Tolerance:
-    return Tolerance(1e-4 * float(expected.abs().max()), 0.0)
+    return Tolerance(max(1e-4 * float(expected.abs().max()), 1e-7), 0.0)
 
 
 @system("switch_losses")

@@ -83,7 +83,7 @@ def megatron_routing(fixture: Fixture, report: Report) -> None:
         dropped = Router(passing(experts), limited, activation=activation)(logits)
         report.exact("drop.out_map", dropped.chosen.float())
         report.compare("drop.out_probs", dropped.dense_weight, OUTPUT)
-    share = "share" if activation == "sigmoid" and k > 1 else "scores"
+    share = "share" if activation == "sigmoid" else "scores"
     scores = routing.scores
     report.compare(
         "aux.scores", scores / scores.sum(-1, keepdim=True) if share == "share" else scores, OUTPUT

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mixtura.core import Experts, GLUExperts, MLPExperts, ModuleExperts, Routing
 from mixtura.core.dispatch import dispatch_by_name
+from mixtura.core.experts.activations import ACTIVATIONS
 
 DISPATCHES = ("sorted_loop", "stacked_loop", "padded_bmm", "grouped_mm", "dense_all", "auto")
 KINDS = {
@@ -102,6 +103,17 @@ def test_derivatives_of_first_and_second_order(name: str, kind: str) -> None:
     inputs = [value.detach().double().requires_grad_() for value in inputs]
     assert torch.autograd.gradcheck(work, inputs)
     assert torch.autograd.gradgradcheck(work, inputs)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("kind", [GLUExperts, MLPExperts])
+def test_every_activation_has_its_derivative(activation: str, kind: type) -> None:
+    torch.manual_seed(0)
+    bank = kind(2, 4, 8, activation=activation).double()
+    index = torch.arange(6)[:, None] % 2
+    plan = (bank, torch.randn(6, 4).double(), index, torch.rand(6, 1).double(), None)
+    expected, grad = results("naive", plan, None)
+    torch.testing.assert_close(results("stacked_loop", plan, grad)[0], expected)
 
 
 @pytest.mark.parametrize("name", ["sorted_loop", "stacked_loop", "padded_bmm", "grouped_mm"])

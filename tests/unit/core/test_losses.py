@@ -80,6 +80,15 @@ def test_one_function_reproduces_every_convention() -> None:
     assert load_balance(two, recount=1).item() == pytest.approx(one)
 
 
+def test_dropped_first_choices_count_or_not() -> None:
+    kept = routing(SKEWED).keep(torch.tensor([True, True, False, True]))
+    assert load_balance([kept], first_only=True).item() == pytest.approx(
+        load_balance([routing(SKEWED)]).item()
+    )
+    found = load_balance([kept], normalization="k", first_only=True, count_dropped=False)
+    assert found.item() == pytest.approx(2 * (0.5 * 0.7 + 0.25 * 0.3))
+
+
 def test_balance_per_sample_is_a_mean_of_samples() -> None:
     calls = [routing(SKEWED, samples=2)]
     first = 2 * (1.0 * 0.85 + 0.0)

@@ -16,11 +16,24 @@ def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def _quick_gelu(x: Tensor) -> Tensor:
+    return x * torch.sigmoid(1.702 * x)
+
+
+def _relu_squared(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "elu": F.elu,
     "gelu": F.gelu,
     "gelu_tanh": _gelu_tanh,
     "identity": lambda x: x,
+    "leaky_relu": F.leaky_relu,
+    "mish": F.mish,
+    "quick_gelu": _quick_gelu,
     "relu": F.relu,
+    "relu_squared": _relu_squared,
     "sigmoid": torch.sigmoid,
     "silu": F.silu,
     "tanh": torch.tanh,
@@ -61,5 +74,9 @@ def activation_gradient(name: str, grad: Tensor, x: Tensor, out: Tensor) -> Tens
         return aten.sigmoid_backward.grad_input(grad, torch.sigmoid(x), grad_input=out)
     if name == "tanh":
         return aten.tanh_backward.grad_input(grad, torch.tanh(x), grad_input=out)
-    assert name == "identity", name
-    return out.copy_(grad)
+    if name == "identity":
+        return out.copy_(grad)
+    with torch.enable_grad():
+        inside = x.detach().requires_grad_()
+        (found,) = torch.autograd.grad(activation_function(name)(inside), inside, grad)
+    return out.copy_(found)

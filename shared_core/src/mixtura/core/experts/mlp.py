@@ -25,7 +25,8 @@ class MLPExperts(StackedExperts):
         dim: width of a row.
         hidden_dim: width inside an expert.
         out_dim: width of an output row; `dim` when not given.
-        activation: gelu, gelu_tanh, relu, silu, sigmoid, tanh or identity.
+        activation: elu, gelu, gelu_tanh, identity, leaky_relu, mish, quick_gelu, relu,
+            relu_squared, sigmoid, silu or tanh.
         bias: whether the two layers have offsets.
         dropout: on the hidden activations, in training.
     """

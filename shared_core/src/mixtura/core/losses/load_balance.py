@@ -27,6 +27,7 @@ def load_balance(
     normalization: Normalization = "one",
     per: Literal["batch", "sample"] = "batch",
     first_only: bool = False,
+    count_dropped: bool = True,
     scores: Scores = "scores",
     recount: int | None = None,
     across_ranks: bool = False,
@@ -43,15 +44,18 @@ def load_balance(
     - `mean`: the units, and the mean over the experts instead of R times the sum; balance gives
       k / R^2 (GShard, with first choices).
 
-    The known losses by their arguments: Switch and ST-MoE `per="sample", first_only=True`;
-    transformers `normalization="k"`; Megatron `normalization="units_k"`; DeepSeek-V3's loss per
-    sequence `per="sample", scores="share"`; GShard `normalization="mean", first_only=True`.
+    The known losses by their arguments: Switch and ST-MoE `per="sample", first_only=True`, and what
+    the implementation of ST-MoE in most use counts with `normalization="k", count_dropped=False`
+    besides; transformers `normalization="k"`; Megatron `normalization="units_k"`; DeepSeek-V3's
+    loss per sequence `per="sample", scores="share"`; GShard `normalization="mean",
+    first_only=True`.
 
     Args:
         calls: routings with scores over the same routed experts.
         normalization: the divisor of f.
         per: over the whole batch, or for each sample by itself and then averaged.
-        first_only: count first choices only, before any capacity dropped some.
+        first_only: count first choices only.
+        count_dropped: whether first choices that a capacity dropped are counted all the same.
         scores: P from the scores, from the scores divided by their sum (sigmoid), or from a softmax
             of the logits.
         recount: count the plain top-k of those scores instead of what was chosen, as
@@ -63,7 +67,7 @@ def load_balance(
     GShard (arXiv 2006.16668); DeepSeek-V3 (arXiv 2412.19437, eq. 17-20); Time-MoE
     (arXiv 2409.16040); Seg-MoE (arXiv 2601.21641).
     """
-    parts = [_sums(call, per, first_only, scores, recount) for call in calls]
+    parts = [_sums(call, per, first_only, count_dropped, scores, recount) for call in calls]
     if not parts:
         raise InputError("a load-balance loss needs at least one routing")
     join = torch.cat if per == "sample" else _pool
@@ -90,7 +94,7 @@ def _pool(parts: list[Tensor]) -> Tensor:
 
 
 def _sums(
-    call: Routing, per: str, first_only: bool, kind: Scores, recount: int | None
+    call: Routing, per: str, first_only: bool, dropped: bool, kind: Scores, recount: int | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Counts (S, R), sums of scores (S, R), units (S) and choices (S) of one call."""
     scores = scores_of(call, kind)
@@ -105,6 +109,8 @@ def _sums(
             index = scores.topk(recount, dim=-1).indices
         elif call.index is not None:
             index = call.index[:, :1]
+            if not dropped and call.valid is not None:
+                index = index.masked_fill(~call.valid[:, :1], call.num_experts)
         else:
             raise InputError("first choices exist only where units choose experts")
         used = torch.zeros_like(scores, requires_grad=False)
@@ -154,6 +160,7 @@ class LoadBalance(Loss):
         normalization: see `load_balance`, like all that follows.
         per: over the batch or for each sample.
         first_only: first choices only.
+        count_dropped: first choices that a capacity dropped count too.
         scores: what P is the mean of.
         recount: count a plain top-k.
         across_ranks: count over all processes.
@@ -169,6 +176,7 @@ class LoadBalance(Loss):
         normalization: Normalization = "one",
         per: Literal["batch", "sample"] = "batch",
         first_only: bool = False,
+        count_dropped: bool = True,
         scores: Scores = "scores",
         recount: int | None = None,
         across_ranks: bool = False,
@@ -178,6 +186,7 @@ class LoadBalance(Loss):
         self.normalization: Normalization = normalization
         self.per: Literal["batch", "sample"] = per
         self.first_only = first_only
+        self.count_dropped = count_dropped
         self.scores: Scores = scores
         self.recount = recount
         self.across_ranks = across_ranks
@@ -189,6 +198,7 @@ class LoadBalance(Loss):
             normalization=self.normalization,
             per=self.per,
             first_only=self.first_only,
+            count_dropped=self.count_dropped,
             scores=self.scores,
             recount=self.recount,
             across_ranks=self.across_ranks,
