@@ -3,10 +3,11 @@
 `import pytorch_lightning` brings `torch._dynamo` (for one `isinstance`), matplotlib (for the
 plots of metrics), `scipy.signal` (to see whether it is there), triton (for the FLOPs of its
 kernels) and, where installed, torchvision and transformers (for the metrics of images and of
-text). Together they cost three times as much as torch and Lightning themselves. `install()` watches for that one import and, while it runs, hands out deferred modules
-in their place: a deferred module has the name and the path of the real one, and becomes the real
-one, in place, as soon as anybody asks it for something. What Lightning has already taken out of
-it (a class for `isinstance`, a decorator) is a `Deferred` that resolves itself at its first use.
+text). Together they cost three times as much as torch and Lightning themselves. `install()`
+watches for that one import and, while it runs, hands out deferred modules in their place: a
+deferred module has the name and the path of the real one, and becomes the real one, in place, as
+soon as anybody asks it for something. What Lightning has already taken out of it (a class for
+`isinstance`, a decorator) is a stand-in that resolves itself at its first use.
 
 Nothing is removed: `torch.compile`, `metric.plot()` and torchvision work as ever, they are only
 paid for when they are used. `MIXTURA_EAGER_IMPORTS=1` switches all this off.
@@ -26,7 +27,14 @@ from typing import Any
 
 __all__ = ["DEFERRED", "install", "is_deferred"]
 
-DEFERRED = ("matplotlib", "scipy.signal", "torch._dynamo", "torchvision", "transformers", "triton")
+DEFERRED = (
+    "matplotlib",
+    "scipy.signal",
+    "torch._dynamo",
+    "torchvision",
+    "transformers",
+    "triton",
+)
 WATCHED = ("pytorch_lightning", "torchmetrics", "lightning_fabric")
 ASKED = ("__version__", "__version_info__", "__all__")
 """Of the names with underscores, those that users ask for rather than the import machinery."""
