@@ -1,5 +1,6 @@
 """What the command line answers without torch, and how fast."""
 
+import os
 import subprocess
 import sys
 import time
@@ -118,3 +119,15 @@ def test_answers_within_a_second_without_torch(args: list[str], repository: Path
     took = time.perf_counter() - begin[1]
     assert done.returncode == (2 if args[0][0] == "f" else 0), done.stderr
     assert took < 3, f"{took:.2f} s (0.1 s on an idle machine)"
+
+
+def test_a_closed_pipe_ends_quietly(repository: Path) -> None:
+    code = "import sys; from tests.e2e.training.toyapp.main import main; sys.exit(main(['--help']))"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", code], stdout=closed, stderr=subprocess.PIPE, cwd=repository
+        )
+    assert done.returncode == 141
+    assert done.stderr == b""

@@ -24,7 +24,8 @@ def run_app(app: App, args: Sequence[str] | None = None) -> int:
     """Run an app's command line and return its exit status.
 
     0: done; 1: an error of ours, with its traceback; 2: a mistake of the user's, in a sentence;
-    130 and 143: interrupted and terminated, after the step was finished and saved.
+    130 and 143: interrupted and terminated, after the step was finished and saved; 141: whoever
+    read the output (`head`, a pager) has closed it.
 
     Args:
         app: The app.
@@ -36,8 +37,12 @@ def run_app(app: App, args: Sequence[str] | None = None) -> int:
     try:
         done = _answer(app, args)
         if done:
+            sys.stdout.flush()
             return 0
         args = _prepared(app, args)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 141
     except Mistake as mistake:
         if traceback:
             raise
@@ -125,12 +130,15 @@ def readable(path: Path, program: str) -> None:
         raise Mistake(
             f"{path}{where}: not valid YAML, {error.problem}", "look at the indentation and quotes"
         ) from None
-    except yaml.YAMLError as error:
-        raise Mistake(f"{path} is not valid YAML: {error}") from None
     except UnicodeDecodeError:
         raise Mistake(
             f"{path} is not a text file", "a configuration is YAML; use --ckpt_path for weights"
         ) from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+        said = " ".join(str(error).split())
+        raise Mistake(f"{path} is not valid YAML: {said}") from None
+    except RecursionError:
+        raise Mistake(f"{path} is nested too deeply", "look for brackets without an end") from None
     except OSError as error:
         raise Mistake(f"cannot read {path}: {error.strerror}") from None
     if not isinstance(content, dict):
