@@ -1,5 +1,6 @@
 """The module base: loss, auxiliary terms, accumulation, checkpoints, controllers, averages."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.plugins import MixedPrecision
 from torch import nn
 
 from mixtura.core import Controller, LoadBalance, record_routing, to_config
@@ -97,6 +99,7 @@ class Counting(Controller):
 
     def step(self, routers: Any, statistics: Any) -> None:
         assert set(routers) == set(statistics) == {"moe"}
+        assert torch.isfinite(statistics["moe"].score_sum).all()
         self.units.append(int(statistics["moe"].num_units))
 
 
@@ -112,6 +115,51 @@ def test_bfloat16_autocast_trains() -> None:
     module = classifier(optimizer=AdamW(lr=0.01))
     trainer = train(module, precision="bf16-mixed", max_epochs=8)
     assert float(trainer.callback_metrics["train/loss"]) < 1.0
+    assert all(p.dtype is torch.float32 for p in module.parameters())
+
+
+class Overflowing(ToyClassifier):
+    """Infinite gradients at the optimiser steps told."""
+
+    overflow: frozenset[int] = frozenset()
+
+    def task_loss(self, batch: Any) -> Any:
+        loss, figures = super().task_loss(batch)
+        if self.global_step in self.overflow:
+            loss.register_hook(lambda grad: grad * torch.inf)
+        return loss, figures
+
+
+@pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback:UserWarning")
+def test_float16_leaves_out_the_steps_that_overflow() -> None:
+    """Neither weights nor optimiser, average or controllers see such a step."""
+    torch.manual_seed(0)
+    module = Overflowing(ToyNetwork(dropout=0.0), AdamW(lr=0.01), Constant())
+    module.overflow = frozenset({0, 2})
+    controller = Counting()
+    module.controllers.append(controller)
+    seen: list[list[torch.Tensor]] = [[p.detach().clone() for p in module.parameters()]]
+    scales: list[float] = []
+    average = EMAWeightAveraging(decay=0.5)
+
+    class Look(pl.Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            seen.append([p.detach().clone() for p in pl_module.parameters()])
+            scales.append(trainer.precision_plugin.scaler.get_scale())
+            if trainer.global_step == 1:
+                averaged = average._average_model.module.parameters()
+                assert all(map(torch.equal, averaged, seen[0]))
+
+    train(
+        module,
+        ToyData(num_samples=40, batch_size=8),
+        plugins=[MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))],
+        callbacks=[average, Look()],
+    )
+    moved = [not all(map(torch.equal, a, b)) for a, b in pairwise(seen)]
+    assert moved == [False, True, False, True, True]
+    assert scales[0] == scales[1] == 2 * scales[2] == 2 * scales[4]
+    assert controller.units == [8, 8, 8]
     assert all(p.dtype is torch.float32 for p in module.parameters())
 
 
@@ -158,6 +206,14 @@ def test_nan_is_skipped_and_counted() -> None:
     assert module.skipped == 3
     for value in module.state_dict().values():
         assert torch.isfinite(value).all()
+
+
+def test_controllers_see_good_batches_alone() -> None:
+    module = classifier(nonfinite="skip")
+    controller = Counting()
+    module.controllers.append(controller)
+    train(module, ToyData(num_samples=32, batch_size=8, nan_at=3), accumulate_grad_batches=2)
+    assert sorted(controller.units) == [8, 16]
 
 
 def test_a_step_of_skipped_batches_alone_is_not_taken() -> None:

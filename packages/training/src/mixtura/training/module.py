@@ -1,12 +1,11 @@
 """The base of every LightningModule: losses, optimiser, and what a checkpoint holds."""
 
-import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,6 @@ from mixtura.core import (
     ConfigError,
     Controller,
     LayerStatistics,
-    Record,
     Routing,
     moe_layers,
     record_routing,
@@ -26,6 +24,7 @@ from mixtura.core.errors import InputError
 from mixtura.training.checkpoint import CONFIG_KEY, SCHEMA, build, load_state, read_checkpoint
 from mixtura.training.optimisation import AdamW, Optimizer, Schedule, WarmupCosine
 from mixtura.training.parallel import distribute
+from mixtura.training.random_states import random_states, restore_random_states
 from mixtura.training.sharing.card import Card
 
 __all__ = ["MoEModule", "NonFiniteError"]
@@ -33,6 +32,12 @@ __all__ = ["MoEModule", "NonFiniteError"]
 
 class NonFiniteError(InputError):
     """A batch whose loss or gradients are not finite."""
+
+
+def _nothing(statistics: LayerStatistics) -> LayerStatistics:
+    """Statistics of the same layer over no unit."""
+    values = ((one.name, getattr(statistics, one.name)) for one in fields(statistics))
+    return LayerStatistics(**{n: None if v is None else torch.zeros_like(v) for n, v in values})
 
 
 class MoEModule(pl.LightningModule):
@@ -79,6 +84,7 @@ class MoEModule(pl.LightningModule):
         self._statistics: dict[str, LayerStatistics] = {}
         self._has_experts = bool(moe_layers(network))
         self._good = 0
+        self._taken = True
         self._random: dict[str, Any] | None = None
         self._tree: Any = None
 
@@ -152,15 +158,16 @@ class MoEModule(pl.LightningModule):
         if self._has_experts:
             with record_routing(self.network) as record:
                 loss, figures = self.task_loss(batch)
-            auxiliary = record.losses()
-            self._keep(record)
+            auxiliary, statistics = record.losses(), record.statistics()
         else:
             loss, figures = self.task_loss(batch)
-            auxiliary = {}
+            auxiliary, statistics = {}, {}
         total = loss + sum(auxiliary.values()) if auxiliary else loss
         if not bool(torch.isfinite(total.detach()).all()):
+            self._keep({name: _nothing(one) for name, one in statistics.items()})
             return self._not_finite(total, batch_idx, buffers)
         self._good += 1
+        self._keep(statistics)
         size = self.batch_size(batch)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
         for name, value in figures.items():
@@ -169,9 +176,9 @@ class MoEModule(pl.LightningModule):
             self.log(f"aux/{name}", value.detach(), batch_size=size)
         return total
 
-    def _keep(self, record: Record) -> None:
-        """Add the record's statistics to those since the last optimiser step."""
-        for name, one in record.statistics().items():
+    def _keep(self, statistics: Mapping[str, LayerStatistics]) -> None:
+        """Add the statistics of a batch to those since the last optimiser step."""
+        for name, one in statistics.items():
             before = self._statistics.get(name)
             self._statistics[name] = one if before is None else before + one
 
@@ -204,7 +211,8 @@ class MoEModule(pl.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Take no step on gradients that are not finite, or when all its batches were left out."""
-        if getattr(self.trainer.precision_plugin, "scaler", None) is not None:
+        self._taken = True
+        if self._scaler is not None:
             return  # the scaler finds infinities itself, and expects them
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
         norms = torch._foreach_norm([g for g in gradients if g is not None])
@@ -213,6 +221,7 @@ class MoEModule(pl.LightningModule):
         if not finite and self.nonfinite == "raise":
             raise NonFiniteError(self._sentence("the gradients are not finite"))
         if not finite or idle:
+            self._taken = False
             self.skipped += int(not finite)
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
@@ -222,14 +231,31 @@ class MoEModule(pl.LightningModule):
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
-        """Step, then show the controllers the statistics of all batches of the step."""
+        """Step, then show the controllers the statistics of all batches of the step.
+
+        A step that was not taken (float16's scaler met an infinity, or its batches were left out)
+        is none for them, and none for the schedule.
+        """
+        scale = None if self._scaler is None else self._scaler.get_scale()
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if scale is not None:
+            self._taken = self._scaler.get_scale() >= scale  # it falls when a step is left out
         statistics, self._statistics = self._statistics, {}
-        if self.controllers and statistics:
+        if self.controllers and statistics and self._taken:
             over_ranks = {name: one.across_ranks() for name, one in statistics.items()}
             for controller in self.controllers:
                 controller.step(routers(self.network), over_ranks)
         self.last_statistics = statistics
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """The schedule counts the steps that were taken."""
+        if self._taken:
+            super().lr_scheduler_step(scheduler, metric)
+
+    @property
+    def _scaler(self) -> Any:
+        """The gradient scaler of float16, None in other precisions."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def _agree(self, flag: bool) -> bool:
         """Whether `flag` holds on every rank."""
@@ -270,8 +296,12 @@ class MoEModule(pl.LightningModule):
         self._evaluate_and_log(batch, "val")
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Log `evaluate` under `test/`."""
+        """Log `evaluate` under `test/`, and how many samples were tested."""
         self._evaluate_and_log(batch, "test")
+        size = float(self.batch_size(batch))
+        self.log(
+            "test/samples", size, reduce_fx="sum", sync_dist=True, on_step=False, on_epoch=True
+        )
 
     # Checkpoints.
 
@@ -279,20 +309,7 @@ class MoEModule(pl.LightningModule):
         """Add the configuration and the states of the generators: plain values and tensors only."""
         checkpoint[CONFIG_KEY] = to_config(self) if self._tree is None else self._tree
         checkpoint["mixtura"] = {"schema": SCHEMA, "skipped": self.skipped, "data": self._data()}
-        python = random.getstate()
-        kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002
-        checkpoint["random"] = {
-            "torch": torch.get_rng_state(),
-            "cuda": list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else [],
-            "python": [python[0], list(python[1]), python[2]],
-            "numpy": [
-                kind,
-                torch.from_numpy(np.asarray(keys, np.int64)),
-                position,
-                has_gauss,
-                gauss,
-            ],
-        }
+        checkpoint["random"] = random_states()
 
     def _data(self) -> dict[str, Any] | None:
         """The configuration tree of the data, where it has one."""
@@ -310,18 +327,9 @@ class MoEModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Restore the generators at the first step of a resume: what ran before may have drawn."""
-        state, self._random = self._random, None
-        if state is None:
-            return
-        torch.set_rng_state(state["torch"])
-        if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["cuda"])
-        version, keys, gauss = state["python"]
-        random.setstate((version, tuple(keys), gauss))
-        kind, numbers, position, has_gauss, cached = state["numpy"]
-        np.random.set_state(  # noqa: NPY002
-            (kind, numbers.numpy().astype(np.uint32), position, has_gauss, cached)
-        )
+        states, self._random = self._random, None
+        if states is not None:
+            restore_random_states(states)
 
     @classmethod
     def load_from_checkpoint(
