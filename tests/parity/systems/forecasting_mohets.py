@@ -153,7 +153,7 @@ def model_arguments(options: Options) -> dict[str, Any]:
         "qk_norm": options.get("use_qk_norm", False),
         "head_gate": options.get("headwise_attn_gate", False),
         "causal": options.get("is_causal", False),
-        "head": "linear" if linear else head,
+        "head": {"fan": "fan_layer"}.get(head, "linear") if linear else head,
         # the reference knows the linear head by this one word and takes the other for all else
         "unpatch": "linear" if options.get("unpatch", "conv") == "linear" else "conv",
         "head_dropout": options.get("output_head_dropout", 0.0),
@@ -172,7 +172,8 @@ def check_layers(fixture: Fixture, report: Report) -> None:
             continue
         described = fixture.options[name]
         weights = fixture.weights_of(name)
-        glu, bias = "gate_proj" in described or "gate_conv" in described, "bias=True" in described
+        glu = "gate_proj" in described or "gate_conv" in described
+        bias = any(key.endswith("bias") for key in weights)
         kind = described.split("(")[0]
         if kind == "FANLayer":
             out = 2 * len(weights["Wp.weight"]) + len(weights["Wp_bar.weight"])

@@ -46,6 +46,8 @@ def marks(features: int = 5, length: int = 48) -> torch.Tensor:
         {"shared_expert": "fan", "embedding_norm": "rms"},
         {"shared_expert": "conv", "unpatch": "linear"},
         {"covariates": False, "causal": True},
+        {"head": "fan", "rope_theta": 0.0},
+        {"head": "fan_layer", "bias": True},
     ],
     ids=lambda options: "-".join(options) or "default",
 )
@@ -113,3 +115,20 @@ def test_other_covariates_or_variates_are_refused() -> None:
         tiny()(series(), marks(3))
     with pytest.raises(InputError, match="takes 3 variates, got 2"):
         tiny()(series(variates=2), marks())
+
+
+def test_a_causal_model_predicts_one_patch_at_a_time() -> None:
+    assert tiny(causal=True, width_factor=3.0).step == 8
+    assert tiny(width_factor=3.0).step == 24
+
+
+def test_without_rotation_sinusoids_are_added_to_the_tokens() -> None:
+    network = tiny(rope_theta=0.0).eval()
+    seen = []
+    network.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(series())
+    x = series().flatten(0, 1)
+    scaled = (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    added = (seen[0] - network.embedding(scaled))[0]
+    assert torch.allclose(added[:, 0], torch.arange(6.0).sin(), atol=1e-5)
+    assert torch.allclose(added[:, 1], torch.arange(6.0).cos(), atol=1e-5)

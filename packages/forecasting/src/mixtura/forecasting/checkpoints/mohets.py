@@ -4,10 +4,11 @@ from torch import nn
 
 from mixtura.core import GLUExperts, MLPExperts, ModuleExperts, MoELayer
 from mixtura.forecasting.checkpoints.seg_moe import (
+    FOURIER,
     attention_rules,
-    dotted,
     expert_rules,
     feed_forward_rules,
+    fourier_rules,
     head_rules,
     same,
 )
@@ -15,8 +16,6 @@ from mixtura.forecasting.checkpoints.state_map import Rule, rename, stack_pairs
 from mixtura.forecasting.networks.fourier import FourierExperts, FourierFeedForward, FourierLayer
 from mixtura.forecasting.networks.heterogeneous_mixture import SharedKind
 from mixtura.forecasting.networks.mohets import MoHETS
-
-FOURIER = {"up": "up_fan", "gate": "gate_proj", "down": "down_fan"}
 
 
 def mohets_rules(
@@ -100,19 +99,6 @@ def fourier_expert_rules(ours: str, theirs: str, experts: FourierExperts) -> lis
 
 def network_rules(ours: str, theirs: str, network: nn.Module, kind: SharedKind) -> list[Rule]:
     """A single network of any kind."""
-    if isinstance(network, FourierLayer):
-        rules = same(f"{dotted(ours)}wave", f"{dotted(theirs)}Wp", network.wave)
-        rules += same(f"{dotted(ours)}rest", f"{dotted(theirs)}Wp_bar", network.rest)
-        if network.gate is not None:
-            rules.append(rename(f"{dotted(ours)}gate", f"{dotted(theirs)}gate"))
-        return rules
-    if isinstance(network, FourierFeedForward):
-        rules = []
-        for name, there in FOURIER.items():
-            layer = getattr(network, name)
-            if layer is not None:
-                rules += network_rules(
-                    f"{dotted(ours)}{name}", f"{dotted(theirs)}{there}", layer, kind
-                )
-        return rules
+    if isinstance(network, FourierLayer | FourierFeedForward):
+        return fourier_rules(ours, theirs, network)
     return feed_forward_rules(ours, theirs, network, "mlp" if kind == "fan" else kind)

@@ -9,11 +9,14 @@ from mixtura.forecasting.networks.feed_forward import (
     FeedForward,
     FeedForwardKind,
 )
+from mixtura.forecasting.networks.fourier import FourierFeedForward, FourierLayer
 from mixtura.forecasting.networks.mohets import MoHETS
 from mixtura.forecasting.networks.norms import RMSNorm
 from mixtura.forecasting.networks.seg_moe import SegMoE
 from mixtura.forecasting.networks.segment_mixture import ProjectedSegments, SegmentSequence
 from mixtura.forecasting.networks.unpatching import LinearUnpatcher
+
+FOURIER = {"up": "up_fan", "gate": "gate_proj", "down": "down_fan"}
 
 
 def seg_moe_rules(
@@ -143,6 +146,8 @@ def head_rules(network: SegMoE | MoHETS, kind: FeedForwardKind) -> list[Rule]:
     theirs = f"head.{'d' if causal else 'e'}_head.out_proj"
     if isinstance(head.project, nn.Linear):
         rules = same("head.project", theirs, head.project)
+    elif isinstance(head.project, FourierLayer | FourierFeedForward):
+        rules = fourier_rules("head.project", theirs, head.project)
     else:
         rules = feed_forward_rules("head.project", theirs, head.project, kind)
     if isinstance(head.unpatch, LinearUnpatcher):
@@ -150,6 +155,22 @@ def head_rules(network: SegMoE | MoHETS, kind: FeedForwardKind) -> list[Rule]:
     for name, place in (("spread", 0), ("depthwise", 2), ("norm", 3), ("mix", 4), ("out", 6)):
         there = f"head.unpatch.unpatch.{place}"
         rules += same(f"head.unpatch.{name}", there, getattr(head.unpatch, name))
+    return rules
+
+
+def fourier_rules(ours: str, theirs: str, network: FourierLayer | FourierFeedForward) -> list[Rule]:
+    """A Fourier layer, or a network of two or three of them."""
+    if isinstance(network, FourierLayer):
+        rules = same(f"{dotted(ours)}wave", f"{dotted(theirs)}Wp", network.wave)
+        rules += same(f"{dotted(ours)}rest", f"{dotted(theirs)}Wp_bar", network.rest)
+        if network.gate is not None:
+            rules.append(rename(f"{dotted(ours)}gate", f"{dotted(theirs)}gate"))
+        return rules
+    rules = []
+    for name, there in FOURIER.items():
+        layer = getattr(network, name)
+        if layer is not None:
+            rules += fourier_rules(f"{dotted(ours)}{name}", f"{dotted(theirs)}{there}", layer)
     return rules
 
 

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.dropout import dropout
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.key_value_cache import KeyValueCache
 from mixtura.forecasting.networks.rotary import Rotary
@@ -91,14 +92,15 @@ class GroupedQueryAttention(nn.Module):
         queries, keys, values, gate = self._project(x, context, positions)
         if cache is not None:
             keys, values = cache.extend(layer, keys, values)
-        mixed = F.scaled_dot_product_attention(
-            queries,
-            _repeat_heads(keys, self.num_heads),
-            _repeat_heads(values, self.num_heads),
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-            is_causal=self.causal and mask is None,
-        )
+        keys, values = (_repeat_heads(each, self.num_heads) for each in (keys, values))
+        rate = self.dropout if self.training else 0.0
+        causal = self.causal and mask is None
+        if rate and mask is None and not causal and x.device.type == "cpu":
+            mixed = _attend_with_dropout(queries, keys, values, rate)
+        else:
+            mixed = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=mask, dropout_p=rate, is_causal=causal
+            )
         mixed = mixed.transpose(1, 2)
         if gate is not None:
             mixed = mixed * torch.sigmoid(gate)
@@ -155,6 +157,17 @@ class GroupedQueryAttention(nn.Module):
         queries, gate = grouped.split([self.head_dim * share, share], -1)
         queries = queries.unflatten(-1, (share, -1)).flatten(2, 3).transpose(1, 2)
         return queries, gate.flatten(2).unsqueeze(-1)
+
+
+def _attend_with_dropout(
+    queries: Float[Tensor, "batch heads tokens head_dim"],
+    keys: Float[Tensor, "batch heads keys head_dim"],
+    values: Float[Tensor, "batch heads keys head_dim"],
+    rate: float,
+) -> Float[Tensor, "batch heads tokens head_dim"]:
+    """On a CPU there is no fused attention with dropout, only one with a slow generator."""
+    logits = queries * queries.shape[-1] ** -0.5 @ keys.transpose(-2, -1)
+    return dropout(logits.softmax(-1), rate) @ values
 
 
 def _repeat_heads(

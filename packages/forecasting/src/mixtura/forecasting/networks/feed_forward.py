@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.dropout import dropout
 from mixtura.core.errors import InputError
 
 FeedForwardKind = Literal["mlp", "conv", "dwconv"]
@@ -34,7 +35,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """Acts on every token alone."""
-        return self.down(F.dropout(self.hidden(x), self.dropout, self.training))
+        return self.down(dropout(self.hidden(x), self.dropout, self.training))
 
 
 class GatedFeedForward(FeedForward):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixtura.core import StackedExperts, configurable
+from mixtura.core.dropout import dropout
 from mixtura.core.errors import InputError
 
 
@@ -36,13 +37,20 @@ class FourierLayer(nn.Module):
     """A quarter cosines, a quarter sines of the same frequencies, half an ordinary layer.
 
     With a gate g, one learnt number, the periodic half is weighted by g and the other by 1 - g, and
-    the other's activation is SiLU instead of GELU.
+    the other's activation is SiLU instead of GELU. A `last` layer leaves that half linear.
     """
 
     def __init__(
-        self, in_dim: int, out_dim: int, *, gate: bool = False, bias: bool = False
+        self,
+        in_dim: int,
+        out_dim: int,
+        *,
+        gate: bool = False,
+        bias: bool = False,
+        last: bool = False,
     ) -> None:
         super().__init__()
+        self.last = last
         waves = check_width(out_dim)
         self.wave = nn.Linear(in_dim, waves, bias=bias)
         self.rest = nn.Linear(in_dim, out_dim - 2 * waves, bias=bias)
@@ -55,10 +63,12 @@ class FourierLayer(nn.Module):
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """The concatenated parts."""
         wave, rest = self.wave(x), self.rest(x)
+        if not self.last:
+            rest = F.gelu(rest) if self.gate is None else F.silu(rest)
         if self.gate is None:
-            return torch.cat((wave.cos(), wave.sin(), F.gelu(rest)), -1)
+            return torch.cat((wave.cos(), wave.sin(), rest), -1)
         g = torch.sigmoid(self.gate)
-        return torch.cat((g * wave.cos(), g * wave.sin(), (1 - g) * F.silu(rest)), -1)
+        return torch.cat((g * wave.cos(), g * wave.sin(), (1 - g) * rest), -1)
 
 
 class FourierFeedForward(nn.Module):
@@ -88,7 +98,7 @@ class FourierFeedForward(nn.Module):
         hidden = self.up(x)
         if self.gate is not None:
             hidden = hidden * torch.sigmoid(self.gate(x))
-        return self.down(F.dropout(hidden, self.dropout, self.training))
+        return self.down(dropout(hidden, self.dropout, self.training))
 
 
 @configurable
@@ -138,5 +148,5 @@ class FourierExperts(StackedExperts):
         if weights["gate"] is not None:
             gate = layout.linear(rows, weights["gate"], weights["gate_bias"])
             hidden = hidden * torch.sigmoid(fourier(gate, self.hidden_waves))
-        hidden = F.dropout(hidden, self.dropout, self.training)
+        hidden = dropout(hidden, self.dropout, self.training)
         return fourier(layout.linear(hidden, weights["down"], weights["down_bias"]), self.out_waves)

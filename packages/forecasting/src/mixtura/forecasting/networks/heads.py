@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.feed_forward import make_feed_forward, xavier_linear
+from mixtura.forecasting.networks.fourier import FourierFeedForward, FourierLayer
 from mixtura.forecasting.networks.unpatching import ConvUnpatcher, LinearUnpatcher
 
-HeadKind = Literal["linear", "mlp", "conv", "dwconv"]
+HeadKind = Literal["linear", "mlp", "conv", "dwconv", "fan", "fan_layer"]
 
 
 class ForecastHead(nn.Module):
@@ -36,13 +37,18 @@ def make_head(
     dropout: float,
     bias: bool,
 ) -> ForecastHead:
-    """A head by name: one linear layer, or a feed-forward network of the given kind.
+    """A head by name: one linear or Fourier layer, or a feed-forward network of the given kind.
 
     Raises:
         InputError: for an unknown un-patching.
     """
+    project: nn.Module
     if kind == "linear":
         project = xavier_linear(dim, dim, bias)
+    elif kind == "fan_layer":
+        project = FourierLayer(dim, dim, bias=bias, last=True)
+    elif kind == "fan":
+        project = FourierFeedForward(dim, hidden_dim, dropout=dropout, bias=bias)
     else:
         project = make_feed_forward(kind, dim, hidden_dim, dropout=dropout, bias=bias)
     if unpatch == "conv":

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixtura.core import configurable
+from mixtura.core.dropout import Dropout
 from mixtura.forecasting.networks.base import DirectNetwork
 from mixtura.forecasting.networks.instance_norm import WindowStatistics
 from mixtura.forecasting.networks.post_norm_encoder import PostNormEncoderLayer
@@ -43,7 +44,7 @@ class ITransformer(DirectNetwork):
         )
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, horizon)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -21,6 +21,7 @@ from mixtura.forecasting.networks.mixture_block import MixtureBlock
 from mixtura.forecasting.networks.norms import NormKind, make_norm
 from mixtura.forecasting.networks.patching import PatchEmbedding
 from mixtura.forecasting.networks.rotary import InterleavedRotary
+from mixtura.forecasting.networks.sinusoids import sinusoids
 from mixtura.forecasting.networks.sliding import LossRegion, SlidingNetwork
 
 
@@ -54,10 +55,11 @@ class MoHETS(SlidingNetwork):
         norm: normalisation of the blocks.
         embedding_norm: normalisation of the patch embeddings.
         bias: whether output projections, experts and heads have offsets.
-        rope_theta: base of the rotary positions; 0 for none.
+        rope_theta: base of the rotary positions; with 0 fixed sinusoids are added to the tokens.
         qk_norm: normalise queries and keys.
         head_gate: gate each attention head.
-        causal: whether a patch sees only itself and earlier ones.
+        causal: whether a patch sees only itself and earlier ones; a pass then predicts one patch,
+            whatever `width_factor` says.
         head: the network between the last block and the un-patching.
         unpatch: how tokens become points.
         head_dropout: before the un-patching.
@@ -107,13 +109,14 @@ class MoHETS(SlidingNetwork):
         super().__init__(
             context_length,
             patch_width,
-            width_factor,
+            1.0 if causal else width_factor,
             dynamic_window=dynamic_window,
             loss_region=loss_region,
         )
         if balance is None:
             balance = LoadBalance(0.02, normalization="k", scope="model")
         self.num_variates = num_variates
+        self.added_positions = not rope_theta
         self.instance_norm = instance_norm
         self.embedding = PatchEmbedding(patch_width, dim, norm=embedding_norm, dropout=dropout)
         self.covariates = None
@@ -196,9 +199,15 @@ class MoHETS(SlidingNetwork):
                     f"with covariates the model takes {self.num_variates} variates, got "
                     f"{x.shape[1]}; leave the covariates out, or give the same variates"
                 )
-            context = self.covariates(series, marks)
-        tokens = self.embedding(series.flatten(0, 1))
+            context = self._placed(self.covariates(series, marks))
+        tokens = self._placed(self.embedding(series.flatten(0, 1)))
         for block in self.blocks:
             tokens = block(tokens, context)
         y = self.head(self.norm(tokens)).unflatten(0, x.shape[:2])
         return y if statistics is None else statistics.restore(y)
+
+    def _placed(
+        self, tokens: Float[Tensor, "series patches dim"]
+    ) -> Float[Tensor, "series patches dim"]:
+        """The tokens with their positions, where the attention does not rotate by them."""
+        return tokens + sinusoids(tokens.shape[1], tokens) if self.added_positions else tokens

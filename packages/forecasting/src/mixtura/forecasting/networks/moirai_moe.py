@@ -17,6 +17,7 @@ from mixtura.core import (
     TopK,
     configurable,
 )
+from mixtura.core.dropout import Dropout
 from mixtura.core.scores.centroid_distance import DistanceMode
 from mixtura.forecasting.networks.any_variate_attention import AnyVariateAttention
 from mixtura.forecasting.networks.base import ForecastNetwork
@@ -46,7 +47,7 @@ class AnyVariateBlock(nn.Module):
         self.attention = attention
         self.mixture_norm = RMSNorm(dim, 1e-5)
         self.mixture = mixture
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self,

@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mixtura.core.dropout import Dropout
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.norms import NormKind, RMSNorm
 
@@ -25,7 +26,7 @@ class PatchEmbedding(nn.Module):
         self.project = nn.Conv1d(1, dim, patch_width, stride=patch_width, bias=False)
         nn.init.xavier_uniform_(self.project.weight)
         self.norm = nn.GroupNorm(1, dim) if norm == "layer" else RMSNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "series time"]) -> Float[Tensor, "series patches dim"]:
         """Tokens of every series, the oldest first.

@@ -1,15 +1,16 @@
 """PatchTST: overlapping patches of each variate, a Transformer encoder, a flat linear head."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixtura.core import configurable
+from mixtura.core.dropout import Dropout
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.base import DirectNetwork
 from mixtura.forecasting.networks.instance_norm import WindowStatistics
 from mixtura.forecasting.networks.post_norm_encoder import PostNormEncoderLayer
+from mixtura.forecasting.networks.sinusoids import sinusoids
 
 
 @configurable
@@ -55,7 +56,7 @@ class PatchTST(DirectNetwork):
         self.norm = nn.BatchNorm1d(dim)
         num_patches = (context_length - patch_width) // stride + 2
         self.head = nn.Linear(dim * num_patches, horizon)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, x: Float[Tensor, "batch variates time"]
@@ -71,13 +72,3 @@ class PatchTST(DirectNetwork):
         features = self.norm(tokens.transpose(1, 2))
         y = self.dropout(self.head(features.flatten(1)))
         return statistics.restore(y.unflatten(0, x.shape[:2]))
-
-
-def sinusoids(length: int, like: Tensor) -> Float[Tensor, "tokens dim"]:
-    """Fixed position vectors: sines in even, cosines in odd dimensions (Vaswani et al., 2017)."""
-    dim = like.shape[-1]
-    position = torch.arange(length, device=like.device, dtype=torch.float32)[:, None]
-    exponent = torch.arange(0, dim, 2, device=like.device, dtype=torch.float32) / dim
-    angles = position * 10000.0**-exponent
-    table = torch.stack((angles.sin(), angles.cos()), -1).flatten(-2)
-    return table[:, :dim].to(like.dtype)

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.dropout import Dropout
 from mixtura.forecasting.networks.attention import GroupedQueryAttention
 
 
@@ -20,7 +21,7 @@ class PostNormEncoderLayer(nn.Module):
         self.down = nn.Linear(hidden_dim, dim)
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "batch tokens dim"]) -> Float[Tensor, "batch tokens dim"]:
         """Bidirectional."""

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.dropout import Dropout
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.feed_forward import xavier_linear
 
@@ -30,7 +31,7 @@ class ConvUnpatcher(nn.Module):
         hidden = round_channels(dim // 4)
         width = min(max(patch_width // 2 - 1, 1), 7)
         width -= width % 2 == 0
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.spread = nn.ConvTranspose1d(dim, dim, patch_width, stride=patch_width, bias=False)
         self.depthwise = nn.Conv1d(dim, dim, width, padding=width // 2, groups=dim, bias=False)
         self.norm = nn.GroupNorm(1, dim)
@@ -66,7 +67,7 @@ class LinearUnpatcher(nn.Module):
     ) -> None:
         super().__init__()
         self.num_patches = num_patches
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.project = xavier_linear(num_patches * dim, length, bias)
 
     def forward(self, x: Float[Tensor, "series patches dim"]) -> Float[Tensor, "series time"]:
