@@ -10,6 +10,7 @@ from mixtura.core import (
     BalanceBias,
     BalancedAssignment,
     BiasBalance,
+    Forbid,
     GatePro,
     GroupLimit,
     GumbelNoise,
@@ -21,6 +22,7 @@ from mixtura.core import (
     Router,
     Sinkhorn,
     TopK,
+    edit_routing,
     record_routing,
     routers,
     sinkhorn,
@@ -183,6 +185,20 @@ def test_equal_logits_penalise_nobody() -> None:
     assert torch.equal(router(torch.zeros(3, 6)).logits, torch.zeros(3, 5))
 
 
+def test_the_most_similar_experts_may_be_looked_for_now_and_then() -> None:
+    router = gatepro_router(1e6, every_n_steps=3)
+    x = torch.randn(64, 6)
+    before = router(x).chosen
+    weight = router.score_function.weight.data
+    weight[3] = -weight[3]  # now 1 and 3 are anything but similar
+    for chosen in (before, router(x).chosen, router(x).chosen):
+        assert not (chosen[:, 1] & chosen[:, 3]).any()
+    fresh = gatepro_router(1e6)
+    fresh.score_function.weight.data.copy_(weight)
+    assert torch.equal(router(x).chosen, fresh(x).chosen)
+    assert torch.equal(router.eval()(x).chosen, fresh(x).chosen)
+
+
 def test_gatepro_needs_gate_vectors() -> None:
     from mixtura.core import RandomScore
 
@@ -228,6 +244,36 @@ def test_a_balanced_assignment_is_even_and_best() -> None:
             if max(choice.count(e) for e in range(experts)) <= room
         )
         assert float(value) >= best - 1e-3
+
+
+@pytest.mark.parametrize(("units", "experts", "scale"), [(96, 8, 1.0), (101, 7, 1.0), (64, 4, 0)])
+def test_a_balanced_assignment_is_as_good_as_the_hungarian_method(
+    units: int, experts: int, scale: float
+) -> None:
+    optimize = pytest.importorskip("scipy.optimize")
+    torch.manual_seed(units)
+    logits = scale * torch.randn(units, experts, dtype=torch.float64)
+    room = -(-units // experts)
+    places = logits.repeat_interleave(room, 1)
+    best = places[optimize.linear_sum_assignment(places.numpy(), maximize=True)].sum()
+    found = balanced_assignment(logits, precision=1e-4)
+    assert found.bincount(minlength=experts).max() <= room
+    value = logits.gather(1, found[:, None]).sum()
+    allowed = 1e-4 * units * (logits.max() - logits.min())
+    assert best - allowed - 1e-9 <= value <= best + 1e-9
+
+
+def test_assignments_of_many_units_and_of_forbidden_experts_come_to_an_end() -> None:
+    torch.manual_seed(0)
+    alike = torch.randn(32) + 1e-3 * torch.randn(2048, 32)
+    assert balanced_assignment(alike).bincount().tolist() == [64] * 32
+    logits = torch.randn(12, 3).masked_fill(torch.tensor([True, False, False]), -torch.inf)
+    assert balanced_assignment(logits).bincount(minlength=3).max() <= 4
+    layer = Router(
+        LinearScore(4, 3), TopK(1, renormalize="never"), adjustments=[BalancedAssignment()]
+    )
+    with edit_routing(layer, Forbid([0])):
+        assert int(layer(torch.randn(12, 4)).counts[0]) == 0
 
 
 def test_base_layers_take_one_expert() -> None:

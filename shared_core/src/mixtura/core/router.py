@@ -22,6 +22,8 @@ __all__ = ["Activation", "Router", "activate", "check_pair"]
 
 Activation = Literal["softmax", "sigmoid", "relu", "identity"]
 
+FROZEN = "frozen"
+
 
 @configurable
 class Router(nn.Module):
@@ -44,7 +46,8 @@ class Router(nn.Module):
 
     Attributes:
         edits: reversible changes to the decision; see `edit_routing`.
-        frozen: whether the router has stopped learning: no gradient, no noise, no bias updates.
+        frozen: whether the router has stopped learning: no gradient, no noise, no bias updates. A
+            frozen router says so in its state dict, and one that loads it is frozen too.
     """
 
     adjustments: Sequence[Adjustment]
@@ -197,6 +200,19 @@ class Router(nn.Module):
         self.frozen = False
         self.requires_grad_(True)
         _set_noise(self, True)
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.frozen:
+            destination[prefix + FROZEN] = torch.tensor(True)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        frozen = state_dict.pop(prefix + FROZEN, None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if frozen is not None and bool(frozen):
+            self.freeze()
+        elif self.frozen:
+            self.unfreeze()
 
     def _edit(self, scored: Scored) -> Scored:
         before = scored

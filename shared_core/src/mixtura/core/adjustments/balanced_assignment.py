@@ -32,17 +32,17 @@ class BalancedAssignment(Adjustment):
 
     def __init__(self, precision: float = 1e-3) -> None:
         super().__init__()
-        if precision <= 0:
-            raise InputError(f"the precision must be positive, got {precision}")
+        if not 1e-9 <= precision < 1:
+            raise InputError(f"the precision must be between 1e-9 and 1, got {precision}")
         self.precision = precision
 
     def on_scores(self, scored: Scored, score: Score) -> Scored:
-        """A ranking with the assigned expert on top."""
+        """A ranking with the assigned expert on top, where the unit may go to it."""
         if not self.training or len(scored.logits) == 0:
             return scored
         expert = balanced_assignment(scored.logits, scored.mask, precision=self.precision)
-        top = torch.zeros_like(scored.scores).scatter(-1, expert[:, None], 1.0)
-        return replace(scored, ranking=top)
+        first = torch.zeros_like(scored.scores).scatter(-1, expert[:, None], 2.0)
+        return replace(scored, ranking=scored.scores.detach() + first)
 
     def check(self, score: Score, choices: int | None) -> None:
         """One expert per unit."""
@@ -60,12 +60,14 @@ def balanced_assignment(
     """An expert for each unit, none with more than ceil(U / R) units, at (nearly) the largest sum.
 
     Bertsekas' auction: a unit without an expert bids for the one that is worth most to it, by as
-    much as it is better than the second; an expert keeps its highest bids.
+    much as it is better than the second; an expert keeps its highest bids. All units bid at once,
+    and the smallest raise shrinks from round of auctions to round of auctions, which keep the
+    prices.
 
     Args:
         logits: worth of each expert to each unit.
         mask: units that count; the others get expert 0.
-        precision: smallest bid, relative to the range of the logits.
+        precision: smallest raise in the end, relative to the range of the logits.
     """
     result = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
     real = torch.arange(len(logits), device=logits.device)
@@ -75,24 +77,40 @@ def balanced_assignment(
     if units == 0 or routed == 1:
         return result
     room = -(-units // routed)
-    step = precision * float((worth.max() - worth.min()).clamp_min(1e-9))
-    holder = torch.full((units,), -1, device=worth.device)
-    bid = torch.zeros(units, dtype=worth.dtype, device=worth.device)
+    finite = worth[worth.isfinite()]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    worth = worth.clamp(low - 2 * (high - low) - 1, high)  # not allowed: worth least, by far
+    # Indifferent units fill the places that would stay free: prices carry over only in full houses.
+    worth = torch.cat([worth, worth.new_zeros(room * routed - units, routed)])
+    spread = float((worth.max() - worth.min()).clamp_min(1e-9))
+    raises = [spread * share for share in (0.2, 0.04, 0.008, 0.0016) if share > precision]
     price = worth.new_zeros(routed)
-    for _ in range(100 * units + 1000):
+    for smallest in raises:
+        _auction(worth, price, room, smallest)
+    holder = _auction(worth, price, room, spread * precision)
+    result[real] = holder[:units]
+    return result
+
+
+def _auction(
+    worth: Float[Tensor, "units routed"], price: Float[Tensor, "routed"], room: int, smallest: float
+) -> Int[Tensor, "units"]:
+    """One auction: who holds which expert in the end; the prices rise in place."""
+    holder = torch.full((len(worth),), -1, device=worth.device)
+    bid = worth.new_zeros(len(worth))
+    place = torch.arange(len(worth), device=worth.device)
+    while True:
         waiting = (holder < 0).nonzero().squeeze(1)
         if len(waiting) == 0:
-            break
+            return holder
         best, wanted = (worth[waiting] - price).topk(2, dim=-1)
-        offer = price[wanted[:, 0]] + best[:, 0] - best[:, 1] + step
-        holder[waiting], bid[waiting] = wanted[:, 0], offer
-        for expert in wanted[:, 0].unique().tolist():
-            held = (holder == expert).nonzero().squeeze(1)
-            if len(held) > room:
-                ranked = bid[held].argsort(descending=True, stable=True)
-                holder[held[ranked[room:]]] = -1
-                held = held[ranked[:room]]
-            if len(held) == room:
-                price[expert] = bid[held].min()
-    result[real] = holder.clamp_min(0)
-    return result
+        holder[waiting] = wanted[:, 0]
+        bid[waiting] = price[wanted[:, 0]] + best[:, 0] - best[:, 1] + smallest
+        by_bid = bid.argsort(descending=True, stable=True)
+        by_bid = by_bid[holder[by_bid] >= 0]
+        order = by_bid[holder[by_bid].argsort(stable=True)]
+        expert = holder[order]
+        rank = place[: len(order)] - torch.searchsorted(expert, expert)
+        last = rank == room - 1
+        price[expert[last]] = bid[order[last]]
+        holder[order[rank >= room]] = -1

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from mixtura.core.adjustments.base import Adjustment
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
+from mixtura.core.memory import Memory
+from mixtura.core.replay import replayed
 from mixtura.core.scores.base import Score, Scored
 
 __all__ = ["GatePro", "most_similar"]
@@ -31,6 +33,8 @@ class GatePro(Adjustment):
         penalty: see above.
         mode: what is done to the loser.
         weights_from: whether the combine weights are the transformed or the original scores.
+        every_n_steps: training passes for which the most similar experts that were once found stay
+            the same; for very many experts. Outside training they are always those of the weights.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class GatePro(Adjustment):
         *,
         mode: Literal["subtract", "scale"] = "subtract",
         weights_from: Literal["transformed", "original"] = "transformed",
+        every_n_steps: int = 1,
     ) -> None:
         super().__init__()
         if penalty < 0:
@@ -47,9 +52,13 @@ class GatePro(Adjustment):
             raise InputError(f"mode must be subtract or scale, got {mode!r}")
         if weights_from not in ("transformed", "original"):
             raise InputError(f"weights_from is transformed or original, got {weights_from!r}")
+        if every_n_steps < 1:
+            raise InputError(f"every_n_steps must be at least 1, got {every_n_steps}")
         self.penalty = penalty
         self.mode = mode
         self.weights_from = weights_from
+        self.every_n_steps = every_n_steps
+        self.found = Memory()
 
     def on_logits(
         self, logits: Float[Tensor, "units routed"], score: Score
@@ -57,7 +66,7 @@ class GatePro(Adjustment):
         """The logits less the losers' penalty, where that is what the weights come from."""
         if self.mode == "scale" or self.weights_from == "original":
             return logits
-        return logits - self.penalty * losers(logits, score)
+        return logits - self.penalty * self._losers(logits, score)
 
     def on_scores(self, scored: Scored, score: Score) -> Scored:
         """The other three ways."""
@@ -65,13 +74,37 @@ class GatePro(Adjustment):
             if self.weights_from == "transformed":
                 return scored
             ranking = scored.logits if scored.ranking is None else scored.ranking
-            return replace(scored, ranking=ranking - self.penalty * losers(scored.logits, score))
-        factor = torch.where(losers(scored.logits, score), self.penalty, 1.0)
+            return replace(
+                scored, ranking=ranking - self.penalty * self._losers(scored.logits, score)
+            )
+        factor = torch.where(self._losers(scored.logits, score), self.penalty, 1.0)
         ranking = scored.scores if scored.ranking is None else scored.ranking
         if self.weights_from == "original":
             return replace(scored, ranking=ranking * factor)
         scaled = None if scored.ranking is None else scored.ranking * factor
         return replace(scored, scores=scored.scores * factor, ranking=scaled)
+
+    @torch.no_grad()
+    def _losers(
+        self, logits: Float[Tensor, "units routed"], score: Score
+    ) -> Bool[Tensor, "units routed"]:
+        """Where an expert's most similar expert has a larger logit."""
+        return logits < logits.index_select(-1, self._most_similar(score))
+
+    def _most_similar(self, score: Score) -> Int[Tensor, "routed"]:
+        vectors = score.expert_vectors()
+        assert vectors is not None  # refused by `check`
+        if self.every_n_steps == 1 or not self.training:
+            return most_similar(vectors)
+        age, known = self.found.get("age"), self.found.get("most_similar")
+        if age is None or known is None or len(known) != len(vectors):
+            age, known = torch.tensor(0), most_similar(vectors)
+        elif replayed(vectors) is True:
+            return known
+        elif int(age) >= self.every_n_steps:
+            age, known = torch.tensor(0), most_similar(vectors)
+        self.found["age"], self.found["most_similar"] = age + 1, known
+        return known
 
     def check(self, score: Score, choices: int | None) -> None:
         """The score function must have gate vectors, at least two."""
@@ -80,14 +113,6 @@ class GatePro(Adjustment):
                 f"GatePro compares the gate vectors of two experts or more, but "
                 f"{type(score).__name__} has none; use a linear or cosine score"
             )
-
-
-@torch.no_grad()
-def losers(logits: Float[Tensor, "units routed"], score: Score) -> Bool[Tensor, "units routed"]:
-    """Where an expert's most similar expert has a larger logit."""
-    vectors = score.expert_vectors()
-    assert vectors is not None  # refused by `check`
-    return logits < logits.index_select(-1, most_similar(vectors))
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from mixtura.core.adjustments.balance_bias import BalanceBias
 from mixtura.core.configuration import configurable
 from mixtura.core.controllers.base import Controller
 from mixtura.core.errors import InputError
+from mixtura.core.memory import Memory
 from mixtura.core.router import Router
 from mixtura.core.statistics import LayerStatistics
 
@@ -60,7 +61,7 @@ class BiasBalance(Controller):
         self.momentum = momentum
         self.min_units = min_units
         self.until_step = until_step
-        self.smoothed: dict[str, Tensor] = {}
+        self.smoothed = Memory()
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
@@ -78,8 +79,9 @@ class BiasBalance(Controller):
             counts = layer.counts[: len(part.bias)].to(part.bias)
             if self.momentum:
                 counts = counts / counts.sum().clamp_min(1)
-                before = self.smoothed.get(name, counts)
-                counts = self.smoothed[name] = before.lerp(counts, 1 - self.momentum)
+                if name in self.smoothed:
+                    counts = self.smoothed[name].to(counts).lerp(counts, 1 - self.momentum)
+                self.smoothed[name] = counts
             violation = counts.mean() - counts
             if self.update == "sign":
                 violation = violation.sign()

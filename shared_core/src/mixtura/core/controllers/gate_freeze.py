@@ -10,6 +10,7 @@ from torch import Tensor
 from mixtura.core.configuration import configurable
 from mixtura.core.controllers.base import Controller
 from mixtura.core.errors import InputError
+from mixtura.core.memory import Memory
 from mixtura.core.router import Router
 from mixtura.core.statistics import LayerStatistics
 
@@ -57,8 +58,8 @@ class GateFreeze(Controller):
         self.margin = margin
         self.churn = churn
         self.patience = patience
-        self.held: dict[str, int] = {}
-        self.last: dict[str, Tensor] = {}
+        self.held = Memory()
+        self.last = Memory()
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def step(
@@ -86,7 +87,7 @@ class GateFreeze(Controller):
             before = self.last.get(name)
             self.last[name] = chosen.clone()
             if before is not None and before.shape == chosen.shape:
-                moved = float((before != chosen).float().mean())
+                moved = float((before.to(chosen.device) != chosen).float().mean())
                 self._check(name, routers[name], moved <= self.churn)
 
     def freeze(self, routers: Mapping[str, Router]) -> None:
@@ -105,6 +106,8 @@ class GateFreeze(Controller):
     def _check(self, name: str, router: Router, holds: bool) -> None:
         if router.frozen:
             return
-        self.held[name] = self.held.get(name, 0) + 1 if holds else 0
-        if int(self.steps) >= self.min_steps and self.held[name] >= self.patience:
+        before = self.held.get(name, torch.tensor(0))
+        held = int(before) + 1 if holds else 0
+        self.held[name] = torch.tensor(held)
+        if int(self.steps) >= self.min_steps and held >= self.patience:
             router.freeze()
