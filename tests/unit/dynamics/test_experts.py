@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from mixtura.core import InputError, TopK
-from mixtura.dynamics import CAVIA, GEPS, NCF, RK4, CoDA, MixER, OfficialGEPS, ShPLRNN
+from mixtura.dynamics import (
+    CAVIA,
+    GEPS,
+    NCF,
+    RK4,
+    CoDA,
+    MixER,
+    Objective,
+    OfficialGEPS,
+    Trajectories,
+)
 from mixtura.dynamics.experts import VectorFields
 from mixtura.dynamics.experts.ncf import embedding_widths
 from mixtura.dynamics.mixer import Autonomous, one_expert_each
@@ -92,7 +102,8 @@ def test_only_routed_experts_are_computed_and_weights_merged_once_per_solve(monk
     contexts = contexts_for(mixer, 7)
     mixer(contexts, torch.randn(7, 2, 2), torch.linspace(0, 1, 6))
     assert merges == [7]
-    mixer.every_expert(contexts, torch.randn(7, 2, 2), torch.linspace(0, 1, 6))
+    data = Trajectories(torch.randn(7, 2, 6, 2), torch.linspace(0, 1, 6).expand(7, -1))
+    assert Objective().expert_losses(mixer, contexts, data).shape == (7, 3)
     assert merges == [7, 21]
 
 
@@ -147,18 +158,6 @@ def test_official_swish() -> None:
 def test_embedding_widths_are_geometric_and_even_inside() -> None:
     assert embedding_widths(2, 8, 1) == [2, 4, 8]
     assert embedding_widths(256, 32, 2) == [256, 128, 64, 32]
-
-
-def test_a_recurrent_expert_forgets_nothing_and_can_run_freely() -> None:
-    torch.manual_seed(0)
-    experts = ShPLRNN(2, 3, 4, hidden_dim=5, same_init=False)
-    contexts, x = torch.randn(3, 4), torch.randn(3, 2, 6, 3)
-    routing = one_expert_each(torch.tensor([0, 1, 0]), 2)
-    outputs = experts.bind(routing, contexts)(x)
-    shorter = experts.bind(routing, contexts)(x[:, :, :4])
-    torch.testing.assert_close(outputs[:, :, :4], shorter)
-    free = experts.free_run(routing, contexts, x[:, :, 0], 5)
-    assert free.shape == (3, 2, 5, 3)
 
 
 def test_bad_sizes_are_refused() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from mixtura.core import InputError, from_config, to_config
 from mixtura.datasets.dynamics import DynamicsData, Environments
-from mixtura.dynamics import MixERReconstructor, Reconstruction, SequenceMixER, ShPLRNN
+from mixtura.dynamics import MixERReconstructor, Reconstruction
 from mixtura.dynamics.evaluation import evaluate
 
 from .systems import rotations, small_system
@@ -73,17 +73,6 @@ def test_evaluation_reports_all_parts(fitted: MixERReconstructor) -> None:
     assert len(report["out_of_domain_experts"]) == 2
     assert 0.5 <= report["families"]["purity"] <= 1
     assert "in_domain_leak_free_mse" in report
-
-
-def test_a_sequence_mixture_routes_each_subject_once() -> None:
-    torch.manual_seed(0)
-    model = SequenceMixER(ShPLRNN(2, 3, 4, hidden_dim=5, same_init=False), 6)
-    x = torch.randn(6, 1, 9, 3)
-    losses = model.losses(x)
-    assert losses.shape == (6,)
-    losses.sum().backward()
-    assert float(model.contexts.grad.abs().sum()) > 0
-    assert model.score.weight.grad is None
 
 
 def test_mistakes_are_sentences(fitted: MixERReconstructor) -> None:

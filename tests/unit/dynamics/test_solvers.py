@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mixtura.core import InputError
-from mixtura.dynamics import RK4, AdaptiveTsit5, Status, Tsit5
+from mixtura.dynamics import GEPS, RK4, AdaptiveTsit5, MixER, Status, TorchDiffEq, Tsit5
 from mixtura.dynamics.solvers.tableau import TSIT5_TABLEAU, tsit5_interpolant
 
 
@@ -104,6 +104,28 @@ def test_gradients_pass_through_the_adaptive_solver() -> None:
     states = AdaptiveTsit5(1e-8, 1e-10)(lambda _, x: -rate * x, x0, t).states
     (gradient,) = torch.autograd.grad(states[0, 0, -1, 0], rate)
     assert float(gradient) == pytest.approx(-math.exp(-0.7), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rk4"])
+def test_torchdiffeq_agrees_and_differentiates(method: str) -> None:
+    pytest.importorskip("torchdiffeq", reason="torchdiffeq is an extra")
+    torch.manual_seed(0)
+    mixer = MixER(GEPS(2, 2, 4, width=8, same_init=False)).double()
+    contexts = (0.3 * torch.randn(3, 4, dtype=torch.float64)).requires_grad_()
+    x0 = torch.randn(3, 2, 2, dtype=torch.float64)
+    t = torch.linspace(0, 1, 5, dtype=torch.float64) * torch.tensor([[1.0], [2.0], [0.5]])
+    results = []
+    for solver in (TorchDiffEq(method, 1e-9, 1e-11), AdaptiveTsit5(1e-9, 1e-11)):
+        solution = mixer(contexts, x0, t, solver=solver)
+        assert bool(solution.ok.all())
+        gradient = torch.autograd.grad(solution.states.square().sum(), contexts)[0]
+        results.append((solution.states, gradient))
+    # rk4 takes one step per interval, whatever the tolerance
+    tolerance = 1e-6 if method == "dopri5" else 1e-3
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
+    with pytest.raises(InputError, match="same relative time grid"):
+        TorchDiffEq()(forced, x0, t**2 * torch.tensor([[1.0], [0.3], [1.0]]) + t)
 
 
 @pytest.mark.parametrize("times", [[0.0, 1.0, 1.0], [0.0, 2.0, 1.0]])

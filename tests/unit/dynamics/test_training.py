@@ -103,6 +103,25 @@ def test_a_run_continues_exactly(recipe) -> None:
     assert rest == whole[3:]
 
 
+def test_an_environment_whose_gradient_is_not_finite_does_not_stop_the_others() -> None:
+    data = rotations(RATES)
+    start = data.x0.clone()
+    start[2] = torch.nan
+    data = Trajectories(data.x, data.t, start)
+    system = small_system(6, experts=1)
+    recipe = PAM(outer_steps=2, context_steps=2, model_steps=3, lr=1e-2)
+    before = {name: p.detach().clone() for name, p in system.mixer.named_parameters()}
+    reports = recipe.run(system, data, torch.Generator().manual_seed(0))
+    said = " ".join(sentence for report in reports for sentence in report.failures)
+    assert "environment 2, trajectory 0 grew beyond the bound at t = 0" in said
+    assert "without the 1 environments that exploded" in said
+    assert bool(torch.tensor(reports[-1].inner_losses).isfinite().all())
+    moved = dict(system.mixer.named_parameters())
+    assert not torch.equal(
+        moved["layer.experts.root.weights.0"], before["layer.experts.root.weights.0"]
+    )
+
+
 def test_an_exploding_trajectory_is_reported_and_training_goes_on() -> None:
     data = rotations(RATES)
     system = small_system(6)

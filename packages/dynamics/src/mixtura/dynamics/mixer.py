@@ -10,9 +10,9 @@ from mixtura.core import InputError, MoELayer, Router, Routing, configurable
 from mixtura.core.selections import Selection
 from mixtura.dynamics.experts import VectorFields
 from mixtura.dynamics.gate import ContextScore, HardTop
-from mixtura.dynamics.solvers import RK4, Solution
+from mixtura.dynamics.solvers import RK4, Iteration, Solution
 
-__all__ = ["MixER", "one_expert_each", "simulate"]
+__all__ = ["MixER", "check_solver", "one_expert_each", "usual_solver"]
 
 
 @configurable
@@ -85,7 +85,8 @@ class MixER(nn.Module):
 
         Args:
             contexts: xi of each environment.
-            routing: the decision; made on `expansion` (from order 1 on) or `contexts` when not given.
+            routing: the decision; made on `expansion`, from order 1 on, or on `contexts` when not
+                given.
             expansion: the context about which the field is expanded.
             order: order of the Taylor expansion.
         """
@@ -110,7 +111,7 @@ class MixER(nn.Module):
             contexts: xi of each environment.
             x0: initial states.
             t: times, shared or per environment.
-            solver: RK4 with one step per interval when not given.
+            solver: the experts' usual one when not given (`usual_solver`).
             routing: see `field`.
             expansion: see `field`.
             order: see `field`.
@@ -121,32 +122,23 @@ class MixER(nn.Module):
                 f"row per context, got {tuple(x0.shape)}"
             )
         bound = self.field(contexts, routing=routing, expansion=expansion, order=order)
-        return simulate(bound, x0, t, solver)
-
-    def every_expert(
-        self,
-        contexts: Float[Tensor, "environments context"],
-        x0: Float[Tensor, "environments trajectories dims"],
-        t: Float[Tensor, "*times"],
-        solver: nn.Module | None = None,
-    ) -> Solution:
-        """Each environment solved with each expert alone, as (environments * experts) units.
-
-        One batched solve; unit `e * K + k` is environment e with expert k.
-        """
-        k = self.num_experts
-        routing = one_expert_each(torch.arange(k, device=x0.device).repeat(len(x0)), k)
-        repeated = t if t.ndim == 1 else t.repeat_interleave(k, 0)
-        bound = self.experts.bind(routing, contexts.repeat_interleave(k, 0))
-        return simulate(bound, x0.repeat_interleave(k, 0), repeated, solver)
+        solver = usual_solver(self.experts) if solver is None else solver
+        check_solver(solver, self.experts)
+        return solver(Autonomous(bound), x0, t)
 
 
-def simulate(
-    bound: Callable[[Tensor], Tensor], x0: Tensor, t: Tensor, solver: nn.Module | None = None
-) -> Solution:
-    """Integrate an autonomous field with any solver of `mixtura.dynamics.solvers`."""
-    solver = RK4() if solver is None else solver
-    return solver(Autonomous(bound), x0, t)
+def usual_solver(experts: VectorFields) -> nn.Module:
+    """RK4 with one step per interval; for maps, one application."""
+    return Iteration() if experts.discrete else RK4()
+
+
+def check_solver(solver: nn.Module, experts: VectorFields) -> None:
+    """Refuse to integrate a map, or to iterate a vector field."""
+    if getattr(solver, "discrete", False) != experts.discrete:
+        wanted = "a map; use Iteration()" if experts.discrete else "a vector field; use RK4()"
+        raise InputError(
+            f"{type(solver).__name__} does not fit {type(experts).__name__}, which is {wanted}"
+        )
 
 
 class Autonomous:

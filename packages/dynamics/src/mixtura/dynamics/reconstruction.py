@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from mixtura.core import InputError, Routing, configurable
 from mixtura.dynamics.contexts import Start, initial_contexts
 from mixtura.dynamics.gate import ClosedFormGate
-from mixtura.dynamics.mixer import MixER, one_expert_each
-from mixtura.dynamics.solvers import RK4, Solution
+from mixtura.dynamics.mixer import MixER, check_solver, one_expert_each, usual_solver
+from mixtura.dynamics.solvers import Solution
 from mixtura.dynamics.trajectories import Trajectories
 from mixtura.training.sharing.mixin import Shared
 
@@ -25,7 +25,7 @@ class Reconstruction(Shared, nn.Module):
     Args:
         mixer: the network.
         num_environments: how many environments are known.
-        solver: integrates; RK4 with one step per interval when not given.
+        solver: integrates; RK4 with one step per interval when not given (`Iteration` for maps).
         gate: fits the gate in closed form; a `ClosedFormGate` when not given. A gate that the
             task's gradient trains does not use it.
         context_start: zero or small random numbers.
@@ -48,7 +48,8 @@ class Reconstruction(Shared, nn.Module):
         if num_environments < 1:
             raise InputError(f"at least one environment is needed, got {num_environments}")
         self.mixer = mixer
-        self.solver = RK4() if solver is None else solver
+        self.solver = usual_solver(mixer.experts) if solver is None else solver
+        check_solver(self.solver, mixer.experts)
         self.gate = ClosedFormGate() if gate is None else gate
         self.gate.allocate(mixer.num_experts, mixer.experts.context_dim)
         self.contexts = nn.Parameter(

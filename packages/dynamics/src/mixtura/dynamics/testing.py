@@ -14,7 +14,6 @@ from mixtura.dynamics.dynamix import DynaMix, InContextGate, RecurrentExperts
 from mixtura.dynamics.experts import CAVIA, GEPS, NCF, CoDA, OfficialGEPS, ShPLRNN, VectorFields
 from mixtura.dynamics.mixer import MixER
 from mixtura.dynamics.reconstruction import Reconstruction
-from mixtura.dynamics.sequence import SequenceMixER
 from mixtura.dynamics.solvers import AdaptiveTsit5, Tsit5
 from mixtura.dynamics.trajectories import Trajectories
 from mixtura.training.testing import DataCase, NetworkCase
@@ -29,6 +28,7 @@ UNCHECKED = {
     "CAVIATraining": RECIPE,
     "Objective": RECIPE,
     "PAM": RECIPE,
+    "SequenceObjective": RECIPE,
     "WindowedTraining": RECIPE,
     "TorchDiffEq": "its package is an extra",
 }
@@ -86,11 +86,6 @@ def dynamix(kind: Literal["almost_linear", "clipped_shallow"]) -> Callable[[], n
     )
 
 
-def sequences(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Sequences of every subject."""
-    return (torch.randn(3, samples, TIMES, DIM, generator=generator),)
-
-
 SIZES: dict[str, Any] = {"width": 8, "depth": 3}
 
 NETWORKS = [
@@ -99,6 +94,7 @@ NETWORKS = [
     reconstruction("mixer_geps_tsit5", lambda: GEPS(2, DIM, 4, **SIZES), solver=Tsit5()),
     reconstruction("mixer_geps_adaptive", lambda: GEPS(2, DIM, 4, **SIZES), solver=AdaptiveTsit5()),
     reconstruction("mixer_official_geps", lambda: OfficialGEPS(2, DIM, 4, **SIZES)),
+    reconstruction("mixer_shplrnn", lambda: ShPLRNN(2, DIM, 4, hidden_dim=6)),
     reconstruction("mixer_cavia", lambda: CAVIA(2, DIM, 4, **SIZES)),
     reconstruction("mixer_coda", lambda: CoDA(2, DIM, 4, **SIZES)),
     reconstruction("mixer_ncf", lambda: NCF(2, DIM, 4, intermediate_dim=6, **SIZES)),
@@ -112,15 +108,6 @@ NETWORKS = [
         lambda n: (n, TIMES, 6),
         call=continued,
         idle={f"experts.{p}": "both branches are equal at the start" for p in ("w1", "w2")},
-    ),
-    NetworkCase(
-        "sequence_mixer",
-        lambda: SequenceMixER(ShPLRNN(2, DIM, 4, hidden_dim=6), 3),
-        sequences,
-        lambda n: (3, n, TIMES, DIM),
-        samples_at=1,
-        idle={"score.weight": CLOSED_FORM},
-        rate=0.1,
     ),
 ]
 

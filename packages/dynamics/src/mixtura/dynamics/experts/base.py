@@ -1,6 +1,7 @@
 """Experts that are whole vector fields, each with a context of its own."""
 
 from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -9,10 +10,22 @@ from torch import Tensor, nn
 from mixtura.core import InputError, Routing
 from mixtura.core.experts import Experts
 from mixtura.dynamics.experts.jets import Jet
-from mixtura.dynamics.experts.perceptron import Specialised
 from mixtura.dynamics.solvers.adjoint import Chain
 
 __all__ = ["VectorFields"]
+
+
+@runtime_checkable
+class Settled(Protocol):
+    """Weights settled for one solve: N vector fields or maps, one per assignment."""
+
+    def __call__(self, x: Float[Tensor, "assignments rows dims"]) -> Tensor:
+        """dx/dt, or the next states."""
+        ...
+
+    def chain(self) -> Chain | None:
+        """The layers one after the other, where a solver may differentiate by itself."""
+        ...
 
 
 class BoundField:
@@ -23,7 +36,7 @@ class BoundField:
             expanded; a solver may then differentiate by itself.
     """
 
-    def __init__(self, field: Specialised, unit: Tensor | None, weight: Tensor | None) -> None:
+    def __init__(self, field: Settled, unit: Tensor | None, weight: Tensor | None) -> None:
         self.field, self.unit, self.weight = field, unit, weight
         self.chain: Chain | None = None
         if unit is None and weight is None:
@@ -52,7 +65,12 @@ class VectorFields(Experts):
         context_dim: C, size of an environment's context vector.
         split_context: cut the context into K equal chunks, one for each expert; otherwise each
             expert sees all of it.
+
+    Attributes:
+        discrete: whether the experts are maps to the next sample instead of vector fields.
     """
+
+    discrete = False
 
     def __init__(
         self, num_experts: int, dim: int, context_dim: int, split_context: bool = True
@@ -73,7 +91,7 @@ class VectorFields(Experts):
         self.chunk_dim = context_dim // num_experts if split_context else context_dim
         self.context_shift = nn.Parameter(torch.zeros(num_experts))
 
-    def specialise(self, context: Jet, expert: Int[Tensor, "assignments"]) -> Specialised:
+    def specialise(self, context: Jet, expert: Int[Tensor, "assignments"]) -> Settled:
         """Settle the weights for the jets of chunks (N, C_e) of environments at their experts."""
         raise NotImplementedError
 
@@ -120,7 +138,7 @@ class VectorFields(Experts):
             unit, expert, weight = (v[live] for v in (routing.unit, routing.expert, routing.weight))
             if len(unit) == routing.num_units and bool((unit.diff() == 1).all()):
                 unit = None  # every environment has one expert, in order
-        field = self.specialise(self._context_jet(contexts, expansion, order, unit, expert), expert)
+        field = self.settle(expert, contexts, expansion, order, unit)
         plain = not weight.requires_grad and bool((weight == 1).all())
 
         return BoundField(field, unit, None if plain else weight)
@@ -140,20 +158,30 @@ class VectorFields(Experts):
             rows.shape
         )
 
-    def _context_jet(
+    def settle(
         self,
-        contexts: Tensor,
-        expansion: Tensor | None,
-        order: int,
-        unit: Tensor | None,
-        expert: Tensor,
-    ) -> Jet:
+        expert: Int[Tensor, "assignments"],
+        contexts: Float[Tensor, "units context"],
+        expansion: Float[Tensor, "units context"] | None = None,
+        order: int = 0,
+        unit: Int[Tensor, "assignments"] | None = None,
+    ) -> Any:
+        """`specialise` for the jets of the chunks that the experts read.
+
+        Args:
+            expert: of each assignment.
+            contexts: xi of each environment.
+            expansion: xi' of each environment.
+            order: of the expansion.
+            unit: environment of each assignment; in order, one each, when not given.
+        """
         if unit is not None:
             contexts = contexts.index_select(0, unit)
             expansion = None if expansion is None else expansion.index_select(0, unit)
         shift = self.context_shift.index_select(0, expert)[:, None]
         if order == 0:
-            return [self.chunk(contexts, expert) + shift]
+            return self.specialise([self.chunk(contexts, expert) + shift], expert)
         base = contexts if expansion is None else expansion
         direction = self.chunk(contexts - base, expert)
-        return [self.chunk(base, expert) + shift, direction, *[None] * (order - 1)]
+        jet = [self.chunk(base, expert) + shift, direction, *[None] * (order - 1)]
+        return self.specialise(jet, expert)

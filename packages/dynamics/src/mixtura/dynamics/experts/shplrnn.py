@@ -1,24 +1,84 @@
-"""Hierarchical shallow piecewise-linear RNN: a discrete-time expert for sequences."""
+"""Hierarchical shallow piecewise-linear RNN: an expert in discrete time."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mixtura.core import InputError, Routing, configurable
+from mixtura.core import InputError, configurable
+from mixtura.dynamics.experts import jets
 from mixtura.dynamics.experts.base import VectorFields
+from mixtura.dynamics.experts.jets import Jet
 from mixtura.dynamics.experts.perceptron import uniform
 
-__all__ = ["ShPLRNN"]
+__all__ = ["Recurrence", "ShPLRNN"]
+
+
+@dataclass
+class Recurrence:
+    """The settled weights of N recurrences, as jets in the context direction.
+
+    Attributes:
+        a: (N, dims, dims).
+        w1: (N, dims, hidden).
+        w2: (N, hidden, dims).
+        h1: (N, 1, dims).
+        h2: (N, 1, hidden).
+        alpha: share of the model's own state in the input of a step, (N, 1, 1).
+    """
+
+    a: Jet
+    w1: Jet
+    w2: Jet
+    h1: Jet
+    h2: Jet
+    alpha: Jet
+
+    def __call__(self, x: Float[Tensor, "assignments rows dims"]) -> Tensor:
+        """The states that follow `x`."""
+        return jets.taylor_sum(self.step(self.constant(x)))
+
+    def chain(self) -> None:
+        """No layers for a solver: a map is not integrated."""
+        return
+
+    def step(self, z: Jet) -> Jet:
+        """`A z + W1 relu(W2 z + h2) + h1`."""
+        hidden = jets.relu(jets.affine(z, self.w2, self.h2))
+        return jets.affine(hidden, self.w1, jets.affine(z, self.a, self.h1))
+
+    def drive(
+        self, x: Float[Tensor, "assignments rows times dims"], alpha: float | None = None
+    ) -> Float[Tensor, "assignments rows times dims"]:
+        """Outputs of the recurrence driven by observations, from the state zero.
+
+        Args:
+            x: observations.
+            alpha: share of the model's own state in the input of every step; the model's own
+                choice when not given.
+        """
+        share = self.alpha if alpha is None else self.constant(x.new_tensor([[[alpha]]]))
+        z, outputs = self.constant(torch.zeros_like(x[:, :, 0])), []
+        for observed in x.unbind(2):
+            off = [jets.value(z) - observed, *z[1:]]
+            z = self.step(jets.add(self.constant(observed), jets.product(share, off)))
+            outputs.append(jets.taylor_sum(z))
+        return torch.stack(outputs, 2)
+
+    def constant(self, x: Tensor) -> Jet:
+        """A jet that does not depend on the context."""
+        return [x, *[None] * (len(self.a) - 1)]
 
 
 @configurable
 class ShPLRNN(VectorFields):
-    """`z' = A z_in + W1 relu(W2 z_in + h2) + h1`, `z_in = alpha z + (1 - alpha) x`, from z = 0.
+    """`z' = A z_in + W1 relu(W2 z_in + h2) + h1`, `z_in = alpha z + (1 - alpha) x`.
 
     One bias-free linear map per expert turns the context into A, W1, W2, h1, h2 and alpha, in this
-    order. The latent state is the observed one.
+    order. The latent state is the observed one. Without observations the model runs on its own
+    output: it is a map from a sample to the next, which `Iteration` applies and which takes the
+    place of a vector field everywhere. `SequenceObjective` trains it on observed inputs.
 
     Brenner et al., Learning Interpretable Hierarchical Dynamical Systems Models from Time Series
     Data, 2024, arXiv 2410.04814; Hess et al., Generalized Teacher Forcing for Learning Chaotic
@@ -36,6 +96,8 @@ class ShPLRNN(VectorFields):
         same_init: whether all experts start equal.
     """
 
+    discrete = True
+
     def __init__(
         self,
         num_experts: int,
@@ -49,6 +111,11 @@ class ShPLRNN(VectorFields):
         same_init: bool = True,
     ) -> None:
         super().__init__(num_experts, dim, context_dim, split_context)
+        if hidden_dim < 1 or not 0 <= alpha_min <= 1:
+            raise InputError(
+                "hidden_dim must be at least 1 and alpha_min between 0 and 1, got "
+                f"{hidden_dim} and {alpha_min}"
+            )
         self.hidden_dim, self.diagonal = hidden_dim, diagonal
         self.alpha_min = alpha_min
         m, width = dim, hidden_dim
@@ -57,78 +124,30 @@ class ShPLRNN(VectorFields):
             (num_experts, sum(self.sizes), self.chunk_dim), self.chunk_dim**-0.5, same_init
         )
 
-    def bind(
-        self,
-        routing: Routing,
-        contexts: Float[Tensor, "units context"] | None = None,
-        expansion: Float[Tensor, "units context"] | None = None,
-        order: int = 0,
-    ) -> Callable[[Tensor], Tensor]:
-        """The sequence map of all environments: observed (units, n, times, dims) to predicted.
-
-        With a Taylor order of 1 or 2 the *weights* are expanded; they are linear in the context, so
-        that the expansion equals order 0.
-        """
-        del expansion, order
-        if routing.choices != 1 or routing.may_be_invalid:
-            raise InputError("a recurrent expert needs exactly one expert per environment")
-        if contexts is None:
-            contexts = self.context_shift.new_zeros(routing.num_units, self.context_dim)
-        weights = self.weights_of(contexts, routing.expert)
-
-        def bound(x: Tensor) -> Tensor:
-            return self.unroll(weights, x) * routing.weight.to(x.dtype).view(-1, 1, 1, 1)
-
-        return bound
-
-    def weights_of(
-        self,
-        contexts: Float[Tensor, "assignments context"],
-        expert: Int[Tensor, "assignments"],
-    ) -> tuple[Tensor, ...]:
-        """A, W1, W2, h1, h2 and alpha of each environment."""
-        shift = self.context_shift.index_select(0, expert)[:, None]
-        chunk = self.chunk(contexts, expert) + shift
-        flat = torch.bmm(self.hyper.index_select(0, expert), chunk[:, :, None])[..., 0]
-        a, w1, w2, h1, h2, alpha = flat.split(self.sizes, 1)
+    def specialise(self, context: Jet, expert: Int[Tensor, "assignments"]) -> Recurrence:
+        """Produce the weights."""
+        hyper = self.hyper.index_select(0, expert)
+        flat = [None if c is None else torch.bmm(hyper, c[:, :, None])[..., 0] for c in context]
+        pieces = [None if f is None else f.split(self.sizes, 1) for f in flat]
+        a, w1, w2, h1, h2, alpha = (
+            [None if piece is None else piece[part] for piece in pieces] for part in range(6)
+        )
         m, width = self.dim, self.hidden_dim
-        square = torch.diag_embed(a) if self.diagonal else a.view(-1, m, m)
-        return (
+        square = each(a, torch.diag_embed if self.diagonal else lambda v: v.view(-1, m, m))
+        above = each(alpha, lambda v: v[..., None])
+        above[0] = jets.value(above) - self.alpha_min
+        above = jets.relu(above)
+        above[0] = jets.value(above) + self.alpha_min
+        return Recurrence(
             square,
-            w1.view(-1, m, width),
-            w2.view(-1, width, m),
-            h1[:, None],
-            h2[:, None],
-            alpha.clamp_min(self.alpha_min)[:, None],
+            each(w1, lambda v: v.view(-1, m, width)),
+            each(w2, lambda v: v.view(-1, width, m)),
+            each(h1, lambda v: v[:, None]),
+            each(h2, lambda v: v[:, None]),
+            above,
         )
 
-    def unroll(
-        self, weights: tuple[Tensor, ...], x: Float[Tensor, "units n times dims"]
-    ) -> Float[Tensor, "units n times dims"]:
-        """All outputs of the recurrence, driven by `x`."""
-        a, w1, w2, h1, h2, alpha = weights
-        z = torch.zeros_like(x[:, :, 0])
-        outputs = []
-        for observed in x.unbind(2):
-            entered = alpha * z + (1 - alpha) * observed
-            hidden = torch.relu(torch.baddbmm(h2, entered, w2.transpose(1, 2)))
-            z = torch.baddbmm(h1, entered, a.transpose(1, 2))
-            z = torch.baddbmm(z, hidden, w1.transpose(1, 2))
-            outputs.append(z)
-        return torch.stack(outputs, 2)
 
-    def free_run(
-        self,
-        routing: Routing,
-        contexts: Float[Tensor, "units context"],
-        x0: Float[Tensor, "units n dims"],
-        steps: int,
-    ) -> Float[Tensor, "units n times dims"]:
-        """`steps` states that follow `x0` when the model runs on its own output."""
-        a, w1, w2, h1, h2, _ = self.weights_of(contexts, routing.expert)
-        ones = torch.ones_like(h1[..., :1])
-        z, outputs = x0, []
-        for _ in range(steps):
-            z = self.unroll((a, w1, w2, h1, h2, 0 * ones), z[:, :, None])[:, :, 0]
-            outputs.append(z)
-        return torch.stack(outputs, 2)
+def each(jet: Jet, change) -> Jet:
+    """A linear change of every entry that is there."""
+    return [None if entry is None else change(entry) for entry in jet]

@@ -1,6 +1,7 @@
 """Initial value problems for many environments at once."""
 
 from mixtura.dynamics.solvers.adaptive import AdaptiveTsit5
+from mixtura.dynamics.solvers.discrete import Iteration
 from mixtura.dynamics.solvers.fixed import RK4, FixedStep, Tsit5
 from mixtura.dynamics.solvers.solution import Field, Solution, Status
 from mixtura.dynamics.solvers.torchdiffeq import TorchDiffEq
@@ -10,6 +11,7 @@ __all__ = [
     "AdaptiveTsit5",
     "Field",
     "FixedStep",
+    "Iteration",
     "Solution",
     "Status",
     "TorchDiffEq",

@@ -28,9 +28,13 @@ class FixedStep(nn.Module):
         checkpoint_every: keep the graph of so many output intervals only and recompute it in
             backward (0: keep everything). Use it for long horizons.
         bound: largest absolute state.
+
+    Attributes:
+        discrete: whether a map is applied instead of a vector field integrated.
     """
 
     tableau: Tableau
+    discrete = False
 
     def __init__(self, substeps: int = 1, checkpoint_every: int = 0, bound: float = 1e6) -> None:
         super().__init__()

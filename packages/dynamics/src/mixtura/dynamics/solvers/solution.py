@@ -45,14 +45,19 @@ class Solution:
         """Trajectories that reached their last time."""
         return self.status == Status.OK
 
-    def failures(self) -> list[str]:
-        """One sentence per trajectory that did not reach its last time."""
+    def failures(self, numbers: Int[Tensor, "units"] | None = None) -> list[str]:
+        """One sentence per trajectory that did not reach its last time.
+
+        Args:
+            numbers: of the environments; their places when not given.
+        """
+        named = range(len(self.status)) if numbers is None else numbers.tolist()
         reasons = {
             int(Status.MAX_STEPS): "used all its steps",
             int(Status.NOT_FINITE): "grew beyond the bound",
         }
         return [
-            f"environment {unit}, trajectory {n} {reasons[int(self.status[unit, n])]} "
+            f"environment {named[unit]}, trajectory {n} {reasons[int(self.status[unit, n])]} "
             f"at t = {float(self.stopped_at[unit, n]):.4g}"
             for unit, n in torch.nonzero(self.status != Status.OK).tolist()
         ]

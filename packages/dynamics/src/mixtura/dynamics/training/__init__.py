@@ -6,6 +6,7 @@ from mixtura.dynamics.training.objective import Objective
 from mixtura.dynamics.training.pam import PAM
 from mixtura.dynamics.training.recipe import Recipe
 from mixtura.dynamics.training.report import StepReport
+from mixtura.dynamics.training.sequence import SequenceObjective
 from mixtura.dynamics.training.windowed import Stage, WindowedTraining
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "CAVIATraining",
     "Objective",
     "Recipe",
+    "SequenceObjective",
     "Stage",
     "StepReport",
     "WindowedTraining",

@@ -8,8 +8,9 @@ from torch.optim import Adam, Optimizer
 
 from mixtura.core import InputError, configurable
 from mixtura.dynamics.reconstruction import Reconstruction
-from mixtura.dynamics.training.objective import Objective
-from mixtura.dynamics.training.recipe import Recipe, apply_gradients
+from mixtura.dynamics.solvers import RK4
+from mixtura.dynamics.training.objective import Objective, ObjectiveValue
+from mixtura.dynamics.training.recipe import Recipe, descend
 from mixtura.dynamics.training.report import StepReport
 from mixtura.dynamics.trajectories import Trajectories
 
@@ -26,7 +27,8 @@ class CAVIATraining(Recipe):
     Zintgraf et al., Fast Context Adaptation via Meta-Learning, 2019, arXiv 1810.03642.
 
     Args:
-        objective: the loss. For second order its solver must not have a hand-written gradient.
+        objective: the loss; mean squared error when not given. For second order its solver must
+            not have a hand-written gradient.
         outer_steps: steps on the weights.
         inner_steps: steps on the contexts within each.
         inner_lr: size of the inner steps (plain gradient descent).
@@ -46,8 +48,11 @@ class CAVIATraining(Recipe):
         clip: float = 10.0,
     ) -> None:
         super().__init__()
-        self.objective = Objective() if objective is None else objective
-        if second_order and getattr(self.objective.solver, "discrete_adjoint", False):
+        if objective is None:
+            objective = Objective(RK4(discrete_adjoint=not second_order))
+        self.objective = objective
+        solver = objective.solver
+        if second_order and (solver is None or getattr(solver, "discrete_adjoint", False)):
             raise InputError(
                 "second-order CAVIA differentiates a gradient, which the solver's discrete adjoint "
                 "does not allow; give the objective RK4(discrete_adjoint=False) or set "
@@ -88,16 +93,23 @@ class CAVIATraining(Recipe):
     ) -> StepReport:
         """One inner loop and one step on the weights."""
         report = StepReport()
+        self.objective.begin(number)
         contexts = self.inner_loop(system, data)
-        value = self.objective(
-            system.mixer, contexts, data, forced=system.assignment, generator=generator
-        )
-        report.inner_losses.append(value.loss.item())
-        report.failures += value.failures
-        if not apply_gradients(
-            value.loss, list(system.mixer.parameters()), optimisers[0], self.clip
-        ):
-            report.failures.append(f"outer step {number}: the gradient is not finite, left out")
+
+        def evaluate(kept: Tensor) -> ObjectiveValue:
+            return self.objective(
+                system.mixer,
+                contexts[kept],
+                data.select(kept),
+                forced=system.assignment[kept],
+                numbers=kept,
+                generator=generator,
+            )
+
+        moved = list(system.mixer.parameters())
+        everyone = torch.arange(len(data), device=contexts.device)
+        place = f"outer step {number}"
+        descend(evaluate, everyone, moved, optimisers[0], report, place, self.clip)
         with torch.no_grad():
             system.contexts.copy_(contexts)
         return report

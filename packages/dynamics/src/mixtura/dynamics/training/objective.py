@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from mixtura.core import configurable
+from mixtura.core import Routing, configurable
 from mixtura.dynamics.contexts import PoolStrategy, context_pool
-from mixtura.dynamics.mixer import MixER
-from mixtura.dynamics.solvers import RK4, Solution
+from mixtura.dynamics.mixer import MixER, one_expert_each
+from mixtura.dynamics.solvers import Solution
 from mixtura.dynamics.trajectories import Trajectories
 
 __all__ = ["Objective", "ObjectiveValue", "environment_losses"]
@@ -22,11 +22,13 @@ class ObjectiveValue:
     Attributes:
         loss: scalar with gradient.
         per_environment: squared error of each contributing environment.
-        failures: sentences about trajectories that exploded.
+        exploded: which of them have a trajectory that did not reach its last time.
+        failures: sentences about these trajectories.
     """
 
     loss: Float[Tensor, ""]
     per_environment: Float[Tensor, "contributors"]
+    exploded: Bool[Tensor, "contributors"]
     failures: list[str]
 
 
@@ -35,7 +37,7 @@ class Objective(nn.Module):
     """Mean squared error over a pool of expansion points, trajectories, times and dimensions.
 
     Args:
-        solver: RK4 with one step per interval when not given.
+        solver: the experts' usual one when not given (RK4 with one step per interval).
         order: order of the Taylor expansion in the context.
         pool: expansion points per environment.
         pool_strategy: how they are chosen among the contributing environments.
@@ -53,7 +55,7 @@ class Objective(nn.Module):
         reweight: bool = False,
     ) -> None:
         super().__init__()
-        self.solver = RK4() if solver is None else solver
+        self.solver = solver
         self.order, self.pool = order, pool
         self.pool_strategy: PoolStrategy = pool_strategy
         self.context_penalty, self.reweight = context_penalty, reweight
@@ -65,14 +67,32 @@ class Objective(nn.Module):
         data: Trajectories,
         *,
         forced: Int[Tensor, "environments"] | None = None,
+        numbers: Int[Tensor, "environments"] | None = None,
         generator: torch.Generator | None = None,
     ) -> ObjectiveValue:
-        """The loss of the given environments, all of which contribute."""
+        """The loss of the given environments, all of which contribute.
+
+        Args:
+            mixer: the network.
+            contexts: of the environments.
+            data: their trajectories, in the network's units.
+            forced: expert of each; -1 leaves it to the gate.
+            numbers: what reports call them; their places when not given.
+            generator: draws a random pool.
+        """
         solution, errors = self.solve(mixer, contexts, data, forced, generator)
         losses = errors + self.context_penalty * contexts.abs().mean(1)
         weights = torch.softmax(losses, 0) if self.reweight else 1 / len(losses)
-        failures = [] if bool(solution.ok.all()) else solution.failures()
-        return ObjectiveValue((weights * losses).sum(), errors, failures)
+        exploded = ~solution.ok.view(len(data), -1).all(1)
+        failures = []
+        if bool(exploded.any()):
+            size = len(solution.status) // len(data)
+            named = torch.arange(len(data)) if numbers is None else numbers
+            failures = solution.failures(named.repeat_interleave(size))
+        return ObjectiveValue((weights * losses).sum(), errors, exploded, failures)
+
+    def begin(self, outer_step: int) -> None:
+        """Recipes say where they are; this loss is the same everywhere."""
 
     def solve(
         self,
@@ -95,17 +115,36 @@ class Objective(nn.Module):
         repeated_force = None if forced is None else forced.repeat_interleave(size)
         routing = mixer.route(looked_at, repeated_force)
         target = data.repeat(size)
-        solution = mixer(
-            own,
-            target.x0,
-            target.t,
+        solution = self.predict(mixer, own, target, routing, around)
+        errors = environment_losses(solution, target.x)
+        return solution, errors.view(len(data), size).mean(1)
+
+    def predict(
+        self,
+        mixer: MixER,
+        contexts: Float[Tensor, "units context"],
+        data: Trajectories,
+        routing: Routing,
+        around: Float[Tensor, "units context"] | None = None,
+    ) -> Solution:
+        """What is compared with the data: trajectories from their initial states.
+
+        Args:
+            mixer: the network.
+            contexts: of the units.
+            data: their trajectories.
+            routing: their experts.
+            around: expansion points, for an order above zero.
+        """
+        return mixer(
+            contexts,
+            data.x0,
+            data.t,
             solver=self.solver,
             routing=routing,
             expansion=around,
-            order=self.order,
+            order=0 if around is None else self.order,
         )
-        errors = environment_losses(solution, target.x)
-        return solution, errors.view(len(data), size).mean(1)
 
     @torch.no_grad()
     def expert_losses(
@@ -119,12 +158,13 @@ class Objective(nn.Module):
         The penalty is on the part of the context that the expert reads.
         """
         k = mixer.num_experts
-        solution = mixer.every_expert(contexts, data.x0, data.t, self.solver)
-        errors = environment_losses(solution, data.repeat(k).x).view(-1, k)
+        expert = torch.arange(k, device=contexts.device).repeat(len(contexts))
+        repeated, every = contexts.repeat_interleave(k, 0), data.repeat(k)
+        solution = self.predict(mixer, repeated, every, one_expert_each(expert, k))
+        errors = environment_losses(solution, every.x).view(-1, k)
         if not self.context_penalty:
             return errors
-        expert = torch.arange(k, device=contexts.device).repeat(len(contexts))
-        chunks = mixer.experts.chunk(contexts.repeat_interleave(k, 0), expert)
+        chunks = mixer.experts.chunk(repeated, expert)
         return errors + self.context_penalty * chunks.abs().mean(1).view(-1, k)
 
 

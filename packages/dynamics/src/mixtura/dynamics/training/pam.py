@@ -1,6 +1,7 @@
 """Proximal alternating minimisation, MixER's published training."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -12,8 +13,8 @@ from mixtura.dynamics.mixer import MixER
 from mixtura.dynamics.reconstruction import Reconstruction
 from mixtura.dynamics.training.adabelief import AdaBelief
 from mixtura.dynamics.training.contributors import Contribution, choose_contributors
-from mixtura.dynamics.training.objective import Objective
-from mixtura.dynamics.training.recipe import Recipe, apply_gradients
+from mixtura.dynamics.training.objective import Objective, ObjectiveValue
+from mixtura.dynamics.training.recipe import Recipe, descend
 from mixtura.dynamics.training.report import StepReport
 from mixtura.dynamics.trajectories import Trajectories
 
@@ -105,6 +106,7 @@ class PAM(Recipe):
     ) -> StepReport:
         """Both inner loops."""
         report = StepReport()
+        self.objective.begin(number)
         before = [w.detach().clone() for w in self.weights(system.mixer)]
         contexts_before = system.contexts.detach().clone()
         last: Tensor | None = None
@@ -119,41 +121,33 @@ class PAM(Recipe):
                 else:
                     moved, anchor = [system.contexts], [contexts_before]
                     optimiser = optimisers[1]
-                loss, last = self.loss(system, data, last, generator, report)
-                loss = loss + proximal_term(moved, anchor, self.beta)
-                report.inner_losses.append(loss.item())
-                if not apply_gradients(loss, moved, optimiser):
-                    report.failures.append(
-                        f"outer step {number}, {phase} step {inner}: the gradient is not finite, "
-                        "the step was left out"
+                chosen = choose_contributors(
+                    system.contexts,
+                    self.contributors or len(data),
+                    self.contribution,
+                    last_losses=last,
+                    generator=generator,
+                )
+
+                def evaluate(kept: Tensor, moved=moved, anchor=anchor) -> ObjectiveValue:
+                    value = self.objective(
+                        system.mixer,
+                        system.contexts[kept],
+                        data.select(kept),
+                        numbers=kept,
+                        generator=generator,
                     )
+                    term = proximal_term(moved, anchor, self.beta)
+                    return replace(value, loss=value.loss + term)
+
+                place = f"outer step {number}, {phase} step {inner}"
+                value = descend(evaluate, chosen, moved, optimiser, report, place)
+                known = system.contexts.new_zeros(len(data)) if last is None else last.clone()
+                known[chosen] = value.per_environment.detach()
+                last = known
                 if not system.mixer.trained_by_gradient and inner % self.gate_every == 0:
                     self.update_gate(system, data, generator, report)
         return report
-
-    def loss(
-        self,
-        system: Reconstruction,
-        data: Trajectories,
-        last: Tensor | None,
-        generator: torch.Generator,
-        report: StepReport,
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, "environments"]]:
-        """The loss of this step's contributors, and the last known loss of each environment."""
-        chosen = choose_contributors(
-            system.contexts,
-            self.contributors or len(data),
-            self.contribution,
-            last_losses=last,
-            generator=generator,
-        )
-        value = self.objective(
-            system.mixer, system.contexts[chosen], data.select(chosen), generator=generator
-        )
-        report.failures += value.failures
-        known = value.per_environment.new_zeros(len(data)) if last is None else last.clone()
-        known[chosen] = value.per_environment.detach()
-        return value.loss, known
 
     def update_gate(
         self,

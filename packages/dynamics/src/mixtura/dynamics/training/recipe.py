@@ -1,16 +1,18 @@
 """What every training recipe is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mixtura.dynamics.reconstruction import Reconstruction
+from mixtura.dynamics.training.objective import Objective, ObjectiveValue
 from mixtura.dynamics.training.report import StepReport
 from mixtura.dynamics.trajectories import Trajectories
 
-__all__ = ["Recipe", "apply_gradients"]
+__all__ = ["Recipe", "apply_gradients", "descend"]
 
 
 class Recipe(nn.Module):
@@ -21,10 +23,12 @@ class Recipe(nn.Module):
 
     Attributes:
         outer_steps: of a whole run.
+        objective: the loss.
         gradient_steps: of one outer step.
     """
 
     outer_steps: int
+    objective: Objective
 
     @property
     def gradient_steps(self) -> int:
@@ -66,7 +70,7 @@ class Recipe(nn.Module):
 
 
 def apply_gradients(
-    loss: torch.Tensor,
+    loss: Tensor,
     moved: Sequence[nn.Parameter],
     optimiser: Optimizer,
     clip: float | None = None,
@@ -83,3 +87,47 @@ def apply_gradients(
         parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient
     optimiser.step()
     return True
+
+
+def descend(
+    evaluate: Callable[[Int[Tensor, "kept"]], ObjectiveValue],
+    environments: Int[Tensor, "contributors"],
+    moved: Sequence[nn.Parameter],
+    optimiser: Optimizer,
+    report: StepReport,
+    place: str,
+    clip: float | None = None,
+) -> ObjectiveValue:
+    """One gradient step that survives exploding trajectories.
+
+    Where the gradient is not finite, the step is taken again without the environments that
+    exploded; where that does not help, it is left out. Either is reported.
+
+    Args:
+        evaluate: the loss of some environments.
+        environments: those that contribute.
+        moved: what the step moves.
+        optimiser: moves it.
+        report: takes the loss and the sentences.
+        place: of the step, for the sentences.
+        clip: largest norm of the gradient.
+
+    Returns:
+        The value of all environments.
+    """
+    value = evaluate(environments)
+    report.failures += value.failures
+    loss, done = value.loss, apply_gradients(value.loss, moved, optimiser, clip)
+    sound = environments[~value.exploded]
+    if not done and 0 < len(sound) < len(environments):
+        loss = evaluate(sound).loss
+        done = apply_gradients(loss, moved, optimiser, clip)
+        if done:
+            report.failures.append(
+                f"{place}: the gradient is not finite; the step was taken without the "
+                f"{len(environments) - len(sound)} environments that exploded"
+            )
+    if not done:
+        report.failures.append(f"{place}: the gradient is not finite, the step was left out")
+    report.inner_losses.append(loss.item())
+    return value

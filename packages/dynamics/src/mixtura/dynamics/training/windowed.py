@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from math import cos, pi
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from mixtura.core import InputError, configurable
 from mixtura.dynamics.gate import KMeansPlusPlus
 from mixtura.dynamics.reconstruction import Reconstruction
-from mixtura.dynamics.training.objective import Objective
-from mixtura.dynamics.training.recipe import Recipe, apply_gradients
+from mixtura.dynamics.training.objective import Objective, ObjectiveValue
+from mixtura.dynamics.training.recipe import Recipe, descend
 from mixtura.dynamics.training.report import StepReport
 from mixtura.dynamics.trajectories import Trajectories
 
@@ -134,6 +134,8 @@ class WindowedTraining(Recipe):
         optimiser = optimisers[0]
         moved = [*self.weights(system), system.contexts]
         split_step = round(self.split_at * self.total_steps)
+        everyone = torch.arange(len(data), device=system.contexts.device)
+        self.objective.begin(number)
         routed = system.mixer.num_experts > 1 and not system.mixer.trained_by_gradient
         for inner in range(self.inner_steps):
             step = number * self.inner_steps + inner
@@ -147,19 +149,19 @@ class WindowedTraining(Recipe):
                 self.reassign(system, pieces, report)
             for group in optimiser.param_groups:
                 group["lr"] = self.learning_rate(step)
-            value = self.objective(
-                system.mixer,
-                system.contexts,
-                pieces,
-                forced=system.assignment,
-                generator=generator,
-            )
-            report.inner_losses.append(value.loss.item())
-            report.failures += value.failures
-            if not apply_gradients(value.loss, moved, optimiser, self.clip):
-                report.failures.append(
-                    f"gradient step {step}: the gradient is not finite, the step was left out"
+
+            def evaluate(kept: Tensor, pieces: Trajectories = pieces) -> ObjectiveValue:
+                return self.objective(
+                    system.mixer,
+                    system.contexts[kept],
+                    pieces.select(kept),
+                    forced=system.assignment[kept],
+                    numbers=kept,
+                    generator=generator,
                 )
+
+            place = f"gradient step {step}"
+            descend(evaluate, everyone, moved, optimiser, report, place, self.clip)
         if routed:
             self.fit_gate(system, generator)
         return report
@@ -190,12 +192,12 @@ class WindowedTraining(Recipe):
         for parameter in experts.parameters():
             copy_first(parameter)
             for value in optimiser.state.get(parameter, {}).values():
-                if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
                     copy_first(value)
         if experts.split_context:
             contexts.copy_(shared.repeat(1, k))
             for name, value in optimiser.state.get(contexts, {}).items():
-                if isinstance(value, torch.Tensor) and value.shape == contexts.shape:
+                if isinstance(value, Tensor) and value.shape == contexts.shape:
                     chunk = value[:, : experts.chunk_dim]
                     optimiser.state[contexts][name] = chunk.repeat(1, k)
         if clusters.assignment is not None:
@@ -227,7 +229,7 @@ class WindowedTraining(Recipe):
         )
 
 
-def copy_first(stacked: torch.Tensor) -> None:
+def copy_first(stacked: Tensor) -> None:
     """Give every expert the values of the first one, in place."""
     stacked[1:] = stacked[:1]
 
