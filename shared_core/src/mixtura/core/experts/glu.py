@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mixtura.core.configuration import configurable
+from mixtura.core.dropout import dropout
 from mixtura.core.experts.activations import activation_function, activation_gradient
 from mixtura.core.experts.layouts import Layout
 from mixtura.core.experts.mlp import check_sizes
@@ -70,7 +70,7 @@ class GLUExperts(StackedExperts):
         gate, up = both.chunk(2, -1)
         hidden = self.activation(gate) * up
         if self.dropout:
-            hidden = F.dropout(hidden, self.dropout, self.training)
+            hidden = dropout(hidden, self.dropout, self.training)
         return layout.linear(hidden, weights["down"], weights["down_bias"])
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
+from mixtura.core.dropout import dropout
 from mixtura.core.experts.activations import activation_function, activation_gradient
 from mixtura.core.experts.layouts import Layout
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
@@ -67,7 +67,7 @@ class MLPExperts(StackedExperts):
         """The MLP."""
         hidden = self.activation(layout.linear(rows, weights["up"], weights["up_bias"]))
         if self.dropout:
-            hidden = F.dropout(hidden, self.dropout, self.training)
+            hidden = dropout(hidden, self.dropout, self.training)
         return layout.linear(hidden, weights["down"], weights["down_bias"])
 
 
