@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mixtura.training.cli import names
 from mixtura.training.cli.app import App
 from mixtura.training.cli.lightning import MixturaCLI
 
-__all__ = ["Job", "active_parameters"]
+__all__ = ["Job", "active_parameters", "finished"]
 
 FLAGS = ("--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false")
 
@@ -48,12 +48,13 @@ class Job:
         found = json.loads(path.read_text())
         return found if found.get("key") == self._key(setting) else None
 
-    def run(self, setting: Setting, first: Setting) -> dict[str, Any]:
+    def run(self, setting: Setting, first: Setting, about: Mapping[str, Any]) -> dict[str, Any]:
         """Train where that was not done yet, going on from a training that was killed; then score.
 
         Args:
             setting: In which the model is scored.
             first: The first setting of its group, in which a model that serves all is trained.
+            about: Command, hardware and commit of this run.
         """
         known = self.result(setting)
         if known is not None:
@@ -78,9 +79,11 @@ class Job:
             "setting": setting.name,
             "seed": self.seed,
             "figures": figures,
+            "samples": int(figures.pop("samples")) if "samples" in figures else None,
             "config": cli.config_dump_of_run(),
             "minutes": (trained.get("seconds", 0.0) + time.perf_counter() - begin) / 60,
             **_size(cli),
+            **{name: about[name] for name in ("command", "hardware", "commit")},
         }
         text = json.dumps(found, indent=1)
         path = place / f"{_safe(setting.name)}.json"
@@ -149,6 +152,28 @@ class Job:
             self.seed,
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def finished(
+    app: App,
+    entries: Sequence[Entry],
+    settings: Sequence[Setting],
+    options: Mapping[str, Any],
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """The results of all jobs below a folder that were run with today's configurations."""
+    found = []
+    for entry in entries:
+        seeds = {
+            int(path.name)
+            for path in (folder / "jobs" / _safe(entry.name)).glob("*/*")
+            if path.name.isdecimal()
+        }
+        jobs = [Job(app, entry, seed, options, folder) for seed in sorted(seeds)]
+        for setting in settings:
+            results = (job.result(setting) for job in jobs)
+            found += [result for result in results if result is not None]
+    return found
 
 
 def _best(place: Path, mode: str) -> Path | None:

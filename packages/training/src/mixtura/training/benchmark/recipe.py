@@ -41,6 +41,7 @@ class Entry:
         once: Train once per group and seed, and score in every setting of the group.
         trained: False for a model that has nothing to train.
         paper: Published figures by setting and figure.
+        paper_with: What the published figures were measured with, by the title of a column.
         per_setting: Further dotted keys by setting.
     """
 
@@ -50,6 +51,7 @@ class Entry:
     once: bool = False
     trained: bool = True
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    paper_with: Mapping[str, Any] = field(default_factory=dict)
     per_setting: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mixtura.core.errors import InputError
-from mixtura.training.benchmark.jobs import Job
+from mixtura.training.benchmark.jobs import Job, finished
 from mixtura.training.benchmark.recipe import Entry, Recipe, Setting, read_recipe
 from mixtura.training.benchmark.table import cell, environment, write_table
 from mixtura.training.cli.app import App
@@ -38,7 +38,8 @@ def run_recipe(
 ) -> list[dict[str, Any]]:
     """Run a recipe and write its table as JSON, Markdown and a picture.
 
-    What was run before is not run again: a benchmark that was killed goes on where it stopped.
+    What was run before is not run again: a benchmark that was killed goes on where it stopped. The
+    table shows everything that was run in its folder, by this command or by an earlier one.
 
     Args:
         recipe: Packaged recipe or path of a YAML file.
@@ -76,7 +77,6 @@ def run_recipe(
     ]
     command = _command(app, recipe, models, settings or horizons, seeds, quick)
     about = environment(command)
-    results: list[dict[str, Any]] = []
     bars = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -88,9 +88,11 @@ def run_recipe(
         for job, setting in jobs:
             progress.update(task, description=f"{job.entry.name} {setting.name}, seed {job.seed}")
             first = next(each for each in read.settings if each.group == setting.group)
-            results.append(job.run(setting, first))
+            job.run(setting, first, about)
+            results = finished(app, read.models, read.settings, options, folder)
             write_table(folder, read, results, about, quick)
             progress.advance(task)
+    results = finished(app, read.models, read.settings, options, folder)
     table = write_table(folder, read, results, about, quick)
     _show(read, table, folder)
     return table
@@ -138,6 +140,8 @@ def _show(recipe: Recipe, table: Sequence[dict[str, Any]], folder: Path) -> None
     for column in ("setting", "model", *figures, *kept):
         shown.add_column(column.replace("_", " ").replace("active parameters", "active"))
     for row in table:
+        if row["seeds"] is None:
+            continue
         measured = []
         for name in recipe.figures:
             spread = row[f"{name} sd"]
@@ -145,6 +149,9 @@ def _show(recipe: Recipe, table: Sequence[dict[str, Any]], folder: Path) -> None
             measured += [f"{cell(row[name])}{plus}", cell(row[f"{name} paper"])]
         shown.add_row(row["setting"], row["model"], *measured, *(cell(row[each]) for each in kept))
     console.print(shown)
+    blank = sum(row["seeds"] is None for row in table)
+    if blank:
+        console.print(f"{blank} rows were not run; they are blank in the files.", highlight=False)
     console.print(
         f"Files in [bold]{folder}[/bold]: results.md, results.json, results.png", highlight=False
     )

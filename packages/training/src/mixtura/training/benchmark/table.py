@@ -75,6 +75,10 @@ def rows(recipe: Recipe, results: Sequence[Mapping[str, Any]]) -> list[dict[str,
             row["seeds"] = len(runs) or None
             for title, key in recipe.columns.items():
                 row[title] = _dotted(runs[0]["config"], key) if runs else None
+                if any(title in each.paper_with for each in recipe.models):
+                    published = entry.paper_with.get(title) if setting.name in entry.paper else None
+                    row[f"{title} paper"] = published
+            row["samples"] = runs[0].get("samples") if runs else None
             for key in ("parameters", "active_parameters", "flops"):
                 row[key] = runs[0][key] if runs else None
             row["minutes"] = sum(run["minutes"] for run in runs) if runs else None
@@ -102,7 +106,7 @@ def write_table(
     title = f"{recipe.title} (quick: not the published setting)" if quick else recipe.title
     content = {"title": title, "quick": quick, **about, "rows": table, "runs": list(results)}
     text = json.dumps(content, indent=1)
-    markdown = _markdown(title, table, about)
+    markdown = _markdown(title, table, about, results)
     write_whole(folder / "results.json", lambda path: path.write_text(text), beside=False)
     write_whole(folder / "results.md", lambda path: path.write_text(markdown), beside=False)
     if any(row[recipe.figures[0]] is not None for row in table):
@@ -112,8 +116,17 @@ def write_table(
     return table
 
 
-def _markdown(title: str, table: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str:
+def _markdown(
+    title: str,
+    table: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+) -> str:
     columns = list(table[0])
+
+    def told(key: str) -> list[str]:
+        return list(dict.fromkeys(str(each[key]) for each in [*results, about] if each.get(key)))
+
     lines = [
         f"# {title}",
         "",
@@ -121,11 +134,11 @@ def _markdown(title: str, table: Sequence[Mapping[str, Any]], about: Mapping[str
         "|" + "---|" * len(columns),
         *("| " + " | ".join(cell(row[column]) for column in columns) + " |" for row in table),
         "",
-        f"Hardware: {about['hardware']}. Python {about['python']}, "
+        f"Hardware: {'; '.join(told('hardware'))}. Python {about['python']}, "
         + ", ".join(f"{name} {number}" for name, number in about["versions"].items() if number)
         + ".",
-        *([f"Commit: {about['commit']}."] if about["commit"] else []),
-        f"Command: `{about['command']}`",
+        *([f"Commit: {', '.join(told('commit'))}."] if told("commit") else []),
+        *(f"Command: `{command}`" for command in told("command")),
     ]
     return "\n".join(lines) + "\n"
 
@@ -134,6 +147,8 @@ def cell(value: Any) -> str:
     """A value as text; nothing for None."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) >= 1000 else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -143,12 +158,14 @@ def _draw(path: Path, title: str, recipe: Recipe, table: Sequence[Mapping[str, A
     from matplotlib.figure import Figure
 
     figure_name = recipe.figures[0]
-    figure = Figure(figsize=(1.2 + 1.6 * len(recipe.settings), 3.4), layout="constrained", dpi=150)
+    run = [row for row in table if row[figure_name] is not None]
+    models = [each.name for each in recipe.models if any(r["model"] == each.name for r in run)]
+    settings = [s.name for s in recipe.settings if any(r["setting"] == s.name for r in run)]
+    figure = Figure(figsize=(3 + 1.2 * len(settings), 3.4), layout="constrained", dpi=120)
     axes = figure.subplots()
-    models = [entry.name for entry in recipe.models]
     width = 0.8 / len(models)
     for number, model in enumerate(models):
-        mine = [row for row in table if row["model"] == model]
+        mine = [row for row in table if row["model"] == model and row["setting"] in settings]
         places = [place + (number + 0.5) * width - 0.4 for place in range(len(mine))]
         heights = [row[figure_name] or 0.0 for row in mine]
         errors = [row[f"{figure_name} sd"] or 0.0 for row in mine]
@@ -161,9 +178,9 @@ def _draw(path: Path, title: str, recipe: Recipe, table: Sequence[Mapping[str, A
                 )
     if any(row[f"{figure_name} paper"] is not None for row in table):
         axes.plot([], [], color="black", lw=1.5, label="paper")
-    axes.set_xticks(range(len(recipe.settings)), [setting.name for setting in recipe.settings])
+    axes.set_xticks(range(len(settings)), settings)
     axes.set_ylabel(figure_name)
     axes.set_title(title, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.savefig(path, format="png")
