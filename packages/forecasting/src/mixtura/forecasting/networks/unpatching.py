@@ -44,7 +44,9 @@ class ConvUnpatcher(nn.Module):
 
     def forward(self, x: Float[Tensor, "series patches dim"]) -> Float[Tensor, "series time"]:
         """One point for every point of the patched series."""
-        spread = F.gelu(self.spread(self.dropout(x).transpose(1, 2)))
+        # Where the stride is the kernel, the transposed convolution is one matrix product.
+        pieces = (self.dropout(x) @ self.spread.weight.flatten(1)).unflatten(-1, (x.shape[2], -1))
+        spread = F.gelu(pieces).transpose(1, 2).flatten(2)
         mixed = F.gelu(self.mix(self.norm(self.depthwise(spread))))
         return self.out(mixed).squeeze(1)
 
