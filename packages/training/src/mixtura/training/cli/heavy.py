@@ -9,7 +9,7 @@ from typing import Any
 
 from mixtura.core.errors import InputError
 from mixtura.training.cli.app import LIGHTNING, App
-from mixtura.training.cli.mistakes import INTERRUPTED, Mistake, report
+from mixtura.training.cli.mistakes import FAILED, INTERRUPTED, Mistake, report
 
 __all__ = ["run"]
 
@@ -43,11 +43,12 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
         if traceback:
             raise
         return report(app.program, str(error))
-    except ValueError as error:
-        cause = _input_error(error)
-        if cause is None or traceback:
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error) or traceback:
             raise
-        return report(app.program, str(cause))
+        remedy = "fewer workers need less memory; without any (num_workers 0) its error is shown"
+        report(app.program, f"a worker process that reads the data died: {error}", remedy)
+        return FAILED
     except SystemExit as stop:
         if str(stop) and not str(stop).isdigit() and isinstance(stop.code, int):
             sys.stderr.write(f"{app.program}: {stop}\n")
@@ -55,20 +56,6 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
-
-
-def _input_error(error: ValueError) -> Exception | None:
-    """The input error of a constructor, around which the parser has put its own."""
-    from mixtura.core import ConfigError
-
-    cause: BaseException | None = error
-    while isinstance(cause, ValueError):
-        if isinstance(cause, InputError | ConfigError):
-            return cause
-        if "Does not validate" not in str(cause) and "Parser key" not in str(cause):
-            return None
-        cause = cause.__cause__
-    return None
 
 
 def _call(app: App, args: list[str]) -> Any:

@@ -2,8 +2,9 @@
 
 import sys
 
-__all__ = ["INTERRUPTED", "MISTAKE", "TERMINATED", "Mistake", "report"]
+__all__ = ["FAILED", "INTERRUPTED", "MISTAKE", "TERMINATED", "Mistake", "report"]
 
+FAILED = 1
 MISTAKE = 2
 INTERRUPTED = 130
 TERMINATED = 143

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from jsonargparse import ArgumentParser
+from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.cli import LightningArgumentParser
+
+from mixtura.core.errors import InputError
 
 __all__ = ["ParseError", "Parser", "function_parser"]
 
@@ -24,7 +27,41 @@ class ParseError(Exception):
 
 
 class Raising:
-    """Makes a parser raise `ParseError` instead of printing pages of usage and exiting."""
+    """Makes a parser raise errors with sentences instead of printing pages of usage and exiting."""
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse.
+
+        Raises:
+            ParseError: for whatever is refused.
+            InputError: for a `${...}` that leads nowhere.
+        """
+        try:
+            return super().parse_args(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        except OmegaConfBaseException as error:
+            where = (error.full_key or "the configuration").partition(".")[2] or error.full_key
+            said = str(error).splitlines()[0]
+            raise InputError(
+                f"{where}: a reference cannot be resolved, {said}; write the path of a key that is "
+                "there, as in ${data.init_args.look_back}"
+            ) from error
+
+    def instantiate(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the objects of a parsed configuration.
+
+        Raises:
+            InputError: that of a constructor, or one around an error of torch's in a constructor,
+                which is the arguments' fault.
+        """
+        try:
+            return super().instantiate(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+        except (ValueError, TypeError, RuntimeError) as error:
+            cause = _cause(error)
+            if isinstance(cause, InputError):
+                raise cause from error
+            raise InputError(
+                f"{_built(cause)} cannot be built with these arguments: {cause}"
+            ) from cause
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Called by the parser for whatever it refuses."""
@@ -49,6 +86,25 @@ def function_parser(
         function, as_positional=positional, skip={"app"}, sub_configs=True, fail_untyped=True
     )
     return parser
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error of a constructor, around which the parser has put its own."""
+    while error.__cause__ is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    return error
+
+
+def _built(error: BaseException) -> str:
+    """The class whose constructor was called with the arguments that led to `error`."""
+    trace, found = error.__traceback__, "the object"
+    while trace is not None:
+        values, code = trace.tb_frame.f_locals, trace.tb_frame.f_code
+        inside = trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+        if code.co_name == "__init__" and inside not in ("torch", "jsonargparse"):
+            found = type(values.get("self")).__name__
+        trace = trace.tb_next
+    return found
 
 
 def _keys(parser: Any) -> list[str]:
