@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.image import imread
 from torch import nn
 
 from mixtura.core import configurable, record_routing
@@ -22,6 +23,9 @@ from tests.e2e.training.toyapp.model import ToyNetwork
 @configurable
 class SharedToy(Shared, nn.Module):
     """A toy that can be shared.
+
+    References: Noone, A Paper, 2020 (arXiv 2001.00001); Somebody et al., Another,
+    2021.
 
     Args:
         network: The network.
@@ -178,16 +182,21 @@ def test_card(tmp_path: Path) -> None:
         figures={"test accuracy": 0.75},
         experts=record.statistics(),
     )
-    text = card.text(model, "me/toy")
+    folder = save_pretrained(model, tmp_path / "toy", card, repo="me/toy")
+    text = (folder / "README.md").read_text()
     for words in (
         "pipeline_tag: tabular-classification",
-        "licence: Apache-2.0",
+        "- Data: Made points\n- Licence of the data: Apache-2.0\n",
+        "](experts.png)",
         "| test accuracy | 0.75 |",
         "network.moe | 4 |",
         'SharedToy.from_pretrained("me/toy")',
-        "Outrageously Large Neural Networks",
+        "- Shazeer et al., Outrageously Large Neural Networks, 2017 (arXiv 1701.06538",
+        "- Noone, A Paper, 2020 (arXiv 2001.00001)\n- Somebody et al., Another, 2021",
     ):
         assert words in text, words
+    assert imread(folder / "experts.png").std() > 0.01
+    assert load_pretrained(folder, SharedToy).scale == model.scale
     assert "Nothing was measured" in Card().text(model)
 
 
@@ -221,6 +230,7 @@ def test_push_uploads_the_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     SharedToy(ToyNetwork()).push_to_hub("me/toy", Card(data="Points"))
     assert set(uploaded) == {"config.json", "model.safetensors", "README.md"}
     assert "Points" in uploaded["README.md"]
+    assert 'from_pretrained("me/toy")' in uploaded["README.md"]
 
 
 @pytest.mark.compile

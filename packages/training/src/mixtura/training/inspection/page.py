@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 
 from mixtura.training.checkpoint import write_whole
 from mixtura.training.inspection.observation import Observation
+from mixtura.training.inspection.pictures import png
 
 __all__ = ["agreement", "write_page"]
 
@@ -50,9 +50,7 @@ def write_page(
     """Write `index.html` with everything in it, and each picture as a PNG beside it."""
     sections = []
     for name, figure in pictures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        content = buffer.getvalue()
+        content = png(figure)
         write_whole(
             folder / f"{name}.png", lambda path, c=content: path.write_bytes(c), beside=False
         )

@@ -1,5 +1,6 @@
 """Pictures of an observation; each is a matplotlib figure that stands by itself."""
 
+import io
 import math
 from collections.abc import Mapping, Sequence
 
@@ -8,9 +9,10 @@ import torch
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from mixtura.core import LayerStatistics
 from mixtura.training.inspection.observation import Layer, Observation
 
-__all__ = ["draw"]
+__all__ = ["draw", "load", "png"]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 ACROSS = 4
@@ -21,7 +23,10 @@ CATEGORIES = 60
 def draw(seen: Observation, other: Observation | None = None) -> dict[str, Figure]:
     """Every picture of an observation by name; with `other`, also the comparison of the two."""
     layers = seen.layers
-    pictures = {"load": load(layers), "entropy": entropy(layers)}
+    pictures = {
+        "load": load({name: one.statistics for name, one in layers.items()}),
+        "entropy": entropy(layers),
+    }
     if any(float(one.statistics.mean_active) > 1.001 for one in layers.values()):
         pictures["together"] = together(layers)
     aspects = dict.fromkeys(aspect for one in layers.values() for aspect in one.aspects)
@@ -38,6 +43,13 @@ def draw(seen: Observation, other: Observation | None = None) -> dict[str, Figur
     return pictures
 
 
+def png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
 def _grid(count: int, width: float, height: float) -> tuple[Figure, list]:
     across = min(ACROSS, count)
     down = math.ceil(count / across)
@@ -52,11 +64,11 @@ def _tidy(axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def load(layers: Mapping[str, Layer]) -> Figure:
+def load(layers: Mapping[str, LayerStatistics]) -> Figure:
     """Share of the assignments of each expert, per layer; the line is balance."""
     figure, places = _grid(len(layers), 3.0, 2.2)
-    for axes, (name, layer) in zip(places, layers.items(), strict=True):
-        share = layer.statistics.load.cpu().numpy()
+    for axes, (name, statistics) in zip(places, layers.items(), strict=True):
+        share = statistics.load.cpu().numpy()
         colours = [COLOURS[e % len(COLOURS)] for e in range(len(share))]
         axes.bar(range(len(share)), share, color=colours)
         axes.axhline(1 / len(share), color="black", lw=0.8, ls=":")
@@ -88,6 +100,7 @@ def entropy(layers: Mapping[str, Layer]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("entropy / log(experts)", fontsize=8)
+    axes.tick_params(labelsize=8)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _tidy(axes)
     return figure
@@ -116,9 +129,8 @@ def by_aspect(layers: Mapping[str, Layer], aspect: str) -> Figure:
         image = axes.imshow(shares.T, aspect="auto", cmap="viridis", vmin=0, vmax=shares.max())
         axes.set_title(name, fontsize=9, loc="left")
         step = max(1, len(names) // 8)
-        axes.set_xticks(
-            range(0, len(names), step), names[::step], fontsize=7, rotation=30 if step else 0
-        )
+        turned = 30 if max(map(len, names)) > 4 else 0
+        axes.set_xticks(range(0, len(names), step), names[::step], fontsize=7, rotation=turned)
         axes.set_yticks(range(layer.num_experts)[:: max(1, layer.num_experts // 8)])
         axes.tick_params(labelsize=7)
         axes.set_xlabel(aspect, fontsize=8)

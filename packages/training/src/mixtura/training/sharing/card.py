@@ -10,9 +10,9 @@ from mixtura.core import LayerStatistics
 
 __all__ = ["Card", "references"]
 
-PAPER = re.compile(
-    r"^\s*((?:Reference: )?[A-Z][^\n]*\d{4} \(arXiv[: ]\d{4}\.\d{4,5}[^\n]*)$", re.MULTILINE
-)
+NAMED = re.compile(r"References?: (.*)")
+PAPER = re.compile(r"[A-Z][^()]*(?: et al\.| and | & )[^()]*\(arXiv[: ]\d{4}\.\d{4,5}[^)]*\)")
+PICTURE = "experts.png"
 
 
 @dataclass(kw_only=True)
@@ -48,6 +48,14 @@ class Card:
         """
         return "\n".join([*self._header(), *self._body(model, name)]) + "\n"
 
+    def pictures(self) -> dict[str, bytes]:
+        """The PNG files that the text shows, by name."""
+        if not self.experts:
+            return {}
+        from mixtura.training.inspection.pictures import load, png
+
+        return {PICTURE: png(load(self.experts))}
+
     def _header(self) -> list[str]:
         lines = ["---", "library_name: mixtura", "tags: [mixture-of-experts]"]
         if self.task:
@@ -60,7 +68,7 @@ class Card:
         cls = type(model)
         count = sum(parameter.numel() for parameter in model.parameters())
         lines = [f"# {cls.__name__}" + (f" for {self.data}" if self.data else ""), ""]
-        lines += [_first(cls.__doc__), f"{count:,} parameters.", ""]
+        lines += [_first(cls.__doc__), "", f"{count:,} parameters.", ""]
         if self.description:
             lines += [self.description, ""]
         module = cls.__module__
@@ -73,9 +81,8 @@ class Card:
         )
         lines += ["## Load it", "", "```python", load.replace("THIS_FOLDER", name), "```", ""]
         if self.data or self.licence:
-            lines += ["## Data", "", f"{self.data or 'not named'}; licence: "]
-            lines[-1] += f"{self.licence or 'not stated'}."
-            lines += [""]
+            lines += ["## Data", "", f"- Data: {self.data or 'not named'}"]
+            lines += [f"- Licence of the data: {self.licence or 'not stated'}", ""]
         lines += self._measured()
         lines += self._experts()
         papers = [*self.citation, *references(model)]
@@ -105,7 +112,10 @@ class Card:
             }
             for layer, one in self.experts.items()
         ]
-        return ["## What the experts do", "", *_table(rows), ""] if rows else []
+        if not rows:
+            return []
+        picture = f"![Share of the assignments of each expert, by layer]({PICTURE})"
+        return ["## What the experts do", "", *_table(rows), "", picture, ""]
 
 
 def _first(text: str | None) -> str:
@@ -125,10 +135,24 @@ def _table(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def references(model: nn.Module) -> list[str]:
-    """The papers that the classes of a model name in their docstrings, each once."""
+    """The papers that the parts of a model name in their docstrings, losses included, each once.
+
+    They stand in a paragraph of their own, behind "Reference:" or as "Author et al., title (arXiv
+    number)".
+    """
     found: dict[str, None] = {}
     for module in model.modules():
-        for line in PAPER.findall(type(module).__doc__ or ""):
-            if type(module).__module__.startswith(("mixtura.", "__main__")):
-                found.setdefault(line.strip().removeprefix("Reference:").strip(" ."), None)
+        for part in (module, *getattr(module, "losses", ())):
+            if type(part).__module__.startswith(("mixtura.", "__main__")):
+                found |= dict.fromkeys(_papers(type(part).__doc__ or ""))
     return list(found)
+
+
+def _papers(text: str) -> list[str]:
+    papers = []
+    for paragraph in (" ".join(each.split()) for each in text.split("\n\n")):
+        if named := NAMED.match(paragraph):
+            papers += named[1].split("; ")
+        elif paper := PAPER.match(paragraph):
+            papers.append(paper[0])
+    return [paper.strip(" .") for paper in papers]

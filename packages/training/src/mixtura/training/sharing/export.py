@@ -48,7 +48,7 @@ def export(
     if data is not None:
         card.experts = expert_statistics(module, data, batches)
     model = module.shared(data)
-    folder = save_pretrained(model, to, card.text(model, repo or Path(to).name))
+    folder = save_pretrained(model, to, card, repo=repo)
     sys.stdout.write(f"{type(model).__name__} is in {folder}\n")
     if repo:
         if not isinstance(model, Shared):

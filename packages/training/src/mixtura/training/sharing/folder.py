@@ -32,8 +32,16 @@ class SharingError(InputError):
     """A shared model that cannot be written or used."""
 
 
-def save_folder(model: nn.Module, folder: Path, card: str) -> Path:
+def save_folder(
+    model: nn.Module, folder: Path, card: str, pictures: Mapping[str, bytes] | None = None
+) -> Path:
     """Write the folder, each file whole or not at all; the weights first, what names them last.
+
+    Args:
+        model: What is shared.
+        folder: Made if it is not there.
+        card: Text of the model card.
+        pictures: Files that the card shows, by name.
 
     Raises:
         SharingError: when the folder cannot be written.
@@ -48,6 +56,8 @@ def save_folder(model: nn.Module, folder: Path, card: str) -> Path:
             "weights": {"file": WEIGHTS, "sha256": digest(folder / WEIGHTS)},
         }
         text = json.dumps(config, indent=2) + "\n"
+        for name, content in (pictures or {}).items():
+            write_whole(folder / name, lambda path, c=content: path.write_bytes(c), beside=False)
         write_whole(folder / CARD, lambda path: path.write_text(card, "utf-8"), beside=False)
         write_whole(folder / CONFIG, lambda path: path.write_text(text, "utf-8"), beside=False)
     except OSError as error:

@@ -22,19 +22,29 @@ __all__ = ["Shared", "load_pretrained", "save_pretrained"]
 T = TypeVar("T", bound=nn.Module)
 
 
-def save_pretrained(model: nn.Module, folder: str | Path, card: Card | str | None = None) -> Path:
+def save_pretrained(
+    model: nn.Module,
+    folder: str | Path,
+    card: Card | str | None = None,
+    *,
+    repo: str | None = None,
+) -> Path:
     """Write `model` as a folder that `load_pretrained` reads.
 
     Args:
         model: Any module whose class is `@configurable`.
         folder: Made if it is not there.
         card: The model card, or its text.
+        repo: Repository (user/name) from which the card says to load it; the folder if not given.
 
     Raises:
         SharingError: when the folder cannot be written.
     """
-    text = card if isinstance(card, str) else (card or Card()).text(model, Path(folder).name)
-    return save_folder(model, Path(folder), text)
+    if isinstance(card, str):
+        return save_folder(model, Path(folder), card)
+    card = card or Card()
+    text = card.text(model, repo or Path(folder).name)
+    return save_folder(model, Path(folder), text, card.pictures())
 
 
 def load_pretrained(
@@ -73,8 +83,8 @@ class Shared(ModelHubMixin, library_name="mixtura", tags=["mixture-of-experts"])
             card: The model card, or its text.
         """
         assert isinstance(self, nn.Module)
-        kept = getattr(self, "_card", None)
-        return save_pretrained(self, save_directory, card if card is not None else kept)
+        kept, repo = getattr(self, "_pushed", (None, None))
+        return save_pretrained(self, save_directory, card if card is not None else kept, repo=repo)
 
     @classmethod
     def from_pretrained(cls, folder_or_repo: str | Path, *, revision: str | None = None) -> Any:
@@ -97,7 +107,7 @@ class Shared(ModelHubMixin, library_name="mixtura", tags=["mixture-of-experts"])
         Raises:
             SharingError: when the hub cannot be reached or refuses.
         """
-        self._card = card
+        self._pushed = (card, repo_id)
         try:
             return str(super().push_to_hub(repo_id, **options))
         except (HfHubHTTPError, HFValidationError, OSError) as error:
@@ -106,7 +116,7 @@ class Shared(ModelHubMixin, library_name="mixtura", tags=["mixture-of-experts"])
                 "that you are logged in (`hf auth login`)"
             ) from error
         finally:
-            del self._card
+            del self._pushed
 
 
 def _download(repository: str, revision: str | None) -> Path:
