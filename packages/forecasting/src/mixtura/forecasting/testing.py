@@ -140,8 +140,10 @@ NETWORKS = [
         call=log_density,
         exports=False,
     ),
-    direct("patchtst", PatchTST, patch_width=8, stride=4, dim=8, num_heads=2, hidden_dim=8),
-    direct("itransformer", ITransformer, dim=8, num_heads=2, hidden_dim=8),
+    direct(
+        "patchtst", PatchTST, patch_width=8, stride=4, dim=8, num_heads=2, hidden_dim=8, dropout=0.0
+    ),
+    direct("itransformer", ITransformer, dim=8, num_heads=2, hidden_dim=8, dropout=0.0),
     direct("dlinear", DLinear, kernel_size=5),
     direct("nlinear", NLinear),
 ]
