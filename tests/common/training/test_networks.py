@@ -24,6 +24,7 @@ def test_network(case, check) -> None:
     check(case)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # Dynamo's
 @pytest.mark.slow
 @pytest.mark.compile
 @parametrize_with_checks(NETWORKS, compiled_network_checks)
