@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mixtura.datasets import LTSFDataModule, WindowBatch
 from mixtura.forecasting.frames import future_frame
-from mixtura.forecasting.pictures import plot_future
 
 __all__ = ["ForecastWriter"]
 
@@ -29,6 +28,8 @@ class ForecastWriter(Callback):
         **kwargs: Any,
     ) -> None:
         """The one window that `predict` looks at."""
+        from mixtura.forecasting.pictures import plot_future  # brings matplotlib
+
         data: Any = getattr(trainer, "datamodule", None)
         if not isinstance(data, LTSFDataModule) or not trainer.is_global_zero:
             return
