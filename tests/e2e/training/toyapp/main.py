@@ -9,7 +9,11 @@ APP = App(
     module="tests.e2e.training.toyapp.model:ToyModule",
     data="pytorch_lightning:LightningDataModule",
     registry=("tests.e2e.training.toyapp.model",),
-    classes=("ToyClassifier", "ToyData"),
+    classes={
+        "--model": ("ToyClassifier",),
+        "--data": ("ToyData",),
+        "--model.init_args.network": ("ToyNetwork",),
+    },
     distribution="mixtura-training",
 )
 

@@ -11,7 +11,20 @@ APP = App(
     module="mixtura.forecasting.module:ForecastModule",
     data="mixtura.datasets:LTSFDataModule",
     registry=("mixtura.forecasting.module", "mixtura.forecasting.networks", "mixtura.datasets"),
-    classes=("ForecastModule", "LTSFDataModule"),
+    classes={
+        "--model": ("ForecastModule",),
+        "--data": ("LTSFDataModule",),
+        "--model.init_args.network": (
+            "DLinear",
+            "ITransformer",
+            "MoHETS",
+            "NLinear",
+            "PatchTST",
+            "SegMoE",
+            "SeasonalNaive",
+            "LastValue",
+        ),
+    },
     verbs=(
         Verb(
             name="demo",

@@ -1,6 +1,7 @@
 """What an app tells about itself; everything else of its command line is shared."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class App:
         module: Base class of its LightningModules, as `package.module:Class`.
         data: Base class of its data modules, as `package.module:Class`.
         registry: Modules imported before parsing, so that their classes have short names in YAML.
-        classes: Short names of models and data modules that shell completion offers.
+        classes: By option (`--model`, `--data`): short names that shell completion offers for it.
         verbs: The app's own subcommands.
         distribution: Name of the installed distribution, for `--version`.
         examples: Command lines for the help page.
@@ -74,7 +75,7 @@ class App:
     module: str
     data: str
     registry: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     verbs: tuple[Verb, ...] = ()
     distribution: str = ""
     examples: tuple[str, ...] = ()

@@ -167,7 +167,7 @@ class MixturaCLI(LightningCLI):
         return [] if own or config.get("enable_progress_bar") is False else [ProgressBar()]
 
     def _name(self) -> str:
-        """The run's name: its first configuration's, else the model's class."""
+        """The run's name: its first configuration's, that of the checkpoint's run, the class's."""
         for flag, value in zip(self.args, [*self.args[1:], ""], strict=True):
             path = value if flag in ("-c", "--config") else flag.partition("--config=")[2]
             if path:
@@ -177,6 +177,9 @@ class MixturaCLI(LightningCLI):
                     path.relative_to(folder) if path.is_relative_to(folder) else Path(path.name)
                 )
                 return "-".join(inside.parts)
+        checkpoint = Path(self.config[self.verb].get("ckpt_path") or "")
+        if checkpoint.parent.name == "checkpoints" and len(checkpoint.parts) > 3:
+            return checkpoint.parts[-4]  # runs/NAME/0/checkpoints/best.ckpt
         return type(self.model).__name__.lower()
 
 
