@@ -1,7 +1,7 @@
 """Models as programs for other runtimes: `torch.export` and ONNX, compared with eager."""
 
 import copy
-import functools
+import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from mixtura.core.dispatch.base import dispatch_by_name
 from mixtura.training.checkpoint import write_whole
 from mixtura.training.sharing.folder import SharingError
 
-__all__ = ["export_program"]
+__all__ = ["export_program", "run_onnx"]
 
 TOLERANCE = 1e-4
 DISPATCHES = ("dense_all", "naive")
@@ -29,7 +29,9 @@ def export_program(
 ) -> float:
     """Write `model` as a program and return how far it is from eager on `inputs`.
 
-    The experts are carried by a dispatch without data-dependent shapes, the first that exports.
+    The experts are carried by a dispatch without data-dependent shapes, the first that exports. An
+    ONNX file is read again and run by onnxruntime where that is installed; else what is compared is
+    the program that it was made from.
 
     Args:
         model: The model; it is copied and left as it is.
@@ -41,7 +43,27 @@ def export_program(
         SharingError: when the model cannot be exported or the program computes something else.
     """
     if kind == "onnx" and find_spec("onnxscript") is None:
-        raise SharingError("ONNX needs the packages onnx and onnxscript; install them")
+        raise SharingError("ONNX needs further packages; install mixtura-training[onnx]")
+    program = _program(model, inputs, kind)
+    with torch.no_grad():
+        expected = model.eval()(*inputs)
+        distances = [_checked(program.module()(*inputs), expected)]
+
+    def write(temporary: Path) -> None:
+        if kind == "pt2":
+            with temporary.open("wb") as file:
+                torch.export.save(program, file)
+            return
+        _write_onnx(program, inputs, temporary)
+        if find_spec("onnxruntime") is not None:
+            distances.append(_checked(run_onnx(temporary, inputs), expected))
+
+    write_whole(path, write, beside=False)
+    return max(distances)
+
+
+def _program(model: nn.Module, inputs: Sequence[Tensor], kind: str) -> Any:
+    """The first program that a dispatch gives."""
     reasons = []
     for name in DISPATCHES:
         candidate = copy.deepcopy(model).eval()
@@ -49,33 +71,46 @@ def export_program(
             layer.dispatch = dispatch_by_name(name)
         try:
             with torch.no_grad():
-                program = torch.export.export(candidate, tuple(inputs))
+                return torch.export.export(candidate, tuple(inputs))
         except Exception as error:  # the exporter fails in as many ways as there are models
             reasons.append(f"{name}: {str(error).strip().splitlines()[0][:160]}")
-            continue
-        with torch.no_grad():
-            expected = model.eval()(*inputs)
-            distance = _distance(program.module()(*inputs), expected)
-        if distance > TOLERANCE:
-            raise SharingError(
-                f"the exported program differs from the model by {distance:.2g} (allowed: "
-                f"{TOLERANCE}); it was not written"
-            )
-        write = functools.partial(_write, program, kind, inputs)
-        write_whole(path, write, beside=False)
-        return distance
     raise SharingError(
         f"{type(model).__name__} cannot be exported to {kind} ({'; '.join(reasons)}); "
         "share it as a folder instead"
     )
 
 
-def _write(program: Any, kind: str, inputs: Sequence[Tensor], path: Path) -> None:
-    if kind == "pt2":
-        with path.open("wb") as file:
-            torch.export.save(program, file)
-    else:
-        torch.onnx.export(program, tuple(inputs), str(path), dynamo=True)
+def _checked(found: Any, expected: Any) -> float:
+    distance = _distance(found, expected)
+    if not distance <= TOLERANCE:
+        raise SharingError(
+            f"the exported program differs from the model by {distance:.2g}, more than "
+            f"{TOLERANCE}, and was not written; share the model as a folder instead"
+        )
+    return distance
+
+
+def _write_onnx(program: Any, inputs: Sequence[Tensor], path: Path) -> None:
+    """One file with its weights inside (ONNX allows 2 GB)."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it tells of operators of libraries that are not there
+    try:
+        torch.onnx.export(
+            program, tuple(inputs), str(path), dynamo=True, external_data=False, verbose=False
+        )
+    finally:
+        logger.setLevel(level)
+
+
+def run_onnx(path: Path, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """What an ONNX file computes under onnxruntime."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+    values = {n: each.numpy(force=True) for n, each in zip(names, inputs, strict=True)}
+    return [torch.from_numpy(each) for each in session.run(None, values)]
 
 
 def _distance(found: Any, expected: Any) -> float:
