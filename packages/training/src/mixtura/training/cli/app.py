@@ -75,7 +75,7 @@ class App:
     module: str
     data: str
     registry: tuple[str, ...] = ()
-    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     verbs: tuple[Verb, ...] = ()
     distribution: str = ""
     examples: tuple[str, ...] = ()
