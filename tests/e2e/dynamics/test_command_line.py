@@ -63,6 +63,45 @@ def test_test_scores_both_domains(trained: Path, tmp_path: Path, capsys) -> None
     assert "test/families/purity" in out
 
 
+def test_predict_writes_a_table_and_portraits(trained: Path, tmp_path: Path, capsys) -> None:
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert main(["predict", f"--ckpt_path={checkpoint(trained)}", root]) == 0
+    assert "640 trajectories of 20 environments" in capsys.readouterr().out
+    (written,) = tmp_path.rglob("trajectories.csv")
+    table = pd.read_csv(written)
+    states = ["true_0", "true_1", "model_0", "model_1"]
+    assert list(table) == ["environment", "expert", "trajectory", "t", *states]
+    assert len(table) == 20 * 32 * 20
+    starts = table[table["t"] == 0]
+    np.testing.assert_allclose(starts["true_0"], starts["model_0"], rtol=1e-5)
+    assert written.with_name("portraits.png").stat().st_size > 5000
+
+
+def test_a_folder_of_files_with_irregular_times(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for number, rate in enumerate((1.0, 1.2, -1.0, -1.2)):
+        t = np.sort(random.uniform(0, 3, 14))
+        table = pd.DataFrame({"t": t, "x": np.cos(rate * t), "y": -np.sin(rate * t)})
+        table.to_csv(tmp_path / f"system-{number}.csv", index=False)
+    root = tmp_path / "runs"
+    network = "--model.init_args.network.init_args"
+    experts = f"{network}.mixer.init_args.experts.init_args"
+    mine = [f"--data.init_args.name={tmp_path}", "--data.init_args.stride=1"]
+    mine += [
+        f"{network}.num_environments=4",
+        f"{experts}.num_experts=2",
+        f"{experts}.context_dim=4",
+    ]
+    assert main(["fit", *SMALL, *STEPS, *mine, f"--trainer.default_root_dir={root}"]) == 0
+    (path,) = root.rglob("last.ckpt")
+    assert main(["predict", f"--ckpt_path={path}", f"--trainer.default_root_dir={root}"]) == 0
+    (written,) = root.rglob("trajectories.csv")
+    assert len(pd.read_csv(written)) == 4 * 14
+    out = tmp_path / "adapted"
+    assert main(["adapt", f"--ckpt_path={path}", f"--data={tmp_path}", "--steps=2", f"--out={out}"]) == 0
+    assert len(json.loads((out / "scores.json").read_text())["mse"]) == 4
+
+
 def test_adapt_inspect_export(trained: Path, tmp_path: Path) -> None:
     path = f"--ckpt_path={checkpoint(trained)}"
     out = f"--out={tmp_path / 'adapt'}"
@@ -71,7 +110,9 @@ def test_adapt_inspect_export(trained: Path, tmp_path: Path) -> None:
     assert len(scores["mse"]) == 4
     assert main(["inspect", path, f"--to={tmp_path / 'pictures'}"]) == 0
     pictures = {p.name: p.stat().st_size for p in (tmp_path / "pictures").iterdir()}
-    assert set(pictures) == {"portraits.png", "contexts.png", "gate.png", "fields.png"}
+    assert {"portraits.png", "contexts.png", "gate.png", "fields.png"} <= set(pictures)
+    assert {"index.html", "load.png", "entropy.png", "by-family.png"} <= set(pictures)
+    assert "Vector fields" in (tmp_path / "pictures" / "index.html").read_text()
     assert min(pictures.values()) > 5000
     assert main(["export", path, f"--to={tmp_path / 'model'}", "--measure=false"]) == 0
     shared = Reconstruction.from_pretrained(tmp_path / "model")

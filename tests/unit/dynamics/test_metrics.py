@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from mixtura.core import InputError
-from mixtura.datasets.dynamics import chaotic_series
+from mixtura.datasets.dynamics import Environments, chaotic_series
+from mixtura.dynamics import (
+    CAVIA,
+    MixER,
+    Reconstruction,
+    attractor_scores,
+    largest_exponent,
+    long_term_scores,
+)
 from mixtura.dynamics.metrics import (
     family_recovery,
     lyapunov_of_data,
@@ -25,6 +33,8 @@ from mixtura.dynamics.metrics import (
     state_space_divergence_gmm,
     valid_prediction_time,
 )
+
+from .systems import rotations, small_system
 
 
 def field(x: torch.Tensor) -> torch.Tensor:
@@ -96,3 +106,38 @@ def test_prediction_horizon() -> None:
     scale = np.abs(np.diff(true.numpy(), axis=0)).mean(0)
     expected = float((1.0 / scale).mean())
     assert float(mase(true + 1.0, true)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch.func.jvp
+def test_long_term_scores_of_a_system() -> None:
+    system, data = small_system(1, experts=1), rotations([1.0], times=400)
+    long = Environments(data.x[:, :1].numpy(), data.t.numpy())
+    (scores,) = long_term_scores(system, long, steps=16)
+    names = {"d_stsp", "d_hellinger", "mase", "valid_prediction_time"}
+    assert set(scores) == names | {"lyapunov_of_data", "lyapunov_of_model"}
+    assert all(math.isfinite(score) for score in scores.values())
+    x = data.x[0, 0]
+    perfect = attractor_scores(x, x, 0.1, bins=10)
+    assert perfect["d_stsp"] == pytest.approx(0, abs=1e-6)
+    assert perfect["mase"] == 0
+    assert perfect["valid_prediction_time"] == pytest.approx(39.9)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # of torch.func.jvp
+def test_the_exponent_of_a_learnt_linear_field() -> None:
+    torch.manual_seed(0)
+    experts = CAVIA(1, 2, 1, width=4, activation="relu")
+    with torch.no_grad():
+        for layer in range(3):
+            experts.main.weights[layer].zero_()
+            experts.main.biases[layer].zero_()
+        # relu(x) - relu(-x) = x, so that the field is 0.5 x
+        experts.main.weights[0][0, :2, 0] = torch.tensor([1.0, -1.0])
+        experts.main.weights[0][0, 2:, 1] = torch.tensor([1.0, -1.0])
+        experts.main.weights[1][0] = torch.eye(4)
+        experts.main.weights[2][0] = 0.5 * torch.tensor(
+            [[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]
+        )
+    system = Reconstruction(MixER(experts), 1)
+    exponent = largest_exponent(system, 0, torch.tensor([1e-3, 2e-3]), 0.01, steps=20, transient=2)
+    assert exponent == pytest.approx(0.5, abs=1e-3)

@@ -6,7 +6,7 @@ import torch
 
 from mixtura.core import InputError, from_config, to_config
 from mixtura.datasets.dynamics import DynamicsData, Environments
-from mixtura.dynamics import MixERReconstructor, Reconstruction
+from mixtura.dynamics import MixERReconstructor, Reconstruction, Trajectories
 from mixtura.dynamics.evaluation import evaluate
 
 from .systems import rotations, small_system
@@ -98,9 +98,14 @@ def test_a_single_environment_trains() -> None:
     assert np.isfinite(model.losses_).all()
 
 
-def test_irregular_times_train_without_windows() -> None:
+def test_irregular_times_train_on_one_window_at_a_time() -> None:
     data = rotations(RATES)
     t = np.sort(np.random.default_rng(0).uniform(0, 2, (4, 12)), axis=1)
     model = MixERReconstructor(2, width=8, outer_steps=1, progress=False)
     model.fit(data.x.numpy(), t)
     assert np.isfinite(model.losses_).all()
+    irregular = Trajectories(data.x, torch.from_numpy(t).float())
+    piece = irregular.windows(5, 4, torch.Generator().manual_seed(1))
+    begin = int((irregular.t[0] == piece.t[0, 0]).nonzero())
+    torch.testing.assert_close(piece.t, irregular.t[:, begin : begin + 5])
+    torch.testing.assert_close(piece.x, irregular.x[:, :, begin : begin + 5])

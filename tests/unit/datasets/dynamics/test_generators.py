@@ -11,6 +11,7 @@ from mixtura.datasets.dynamics import (
     DynamicsDataError,
     Environments,
     Precision,
+    chaotic,
     chaotic_series,
     load_environments,
     lotka_volterra,
@@ -109,6 +110,36 @@ def test_unusable_files_are_named(tmp_path: Path, second: dict, words: str) -> N
     write(tmp_path, "b.csv", **second)
     with pytest.raises(DynamicsDataError, match=words):
         read_folder(tmp_path)
+
+
+def test_a_folder_of_splits(tmp_path: Path) -> None:
+    for split, count in (("train", 2), ("test", 2), ("ood_train", 1)):
+        (tmp_path / split).mkdir()
+        for number in range(count):
+            write(tmp_path / split, f"{number}.csv", t=[0, 1, 3], x=[1, 2, number])
+    data = load_environments(str(tmp_path))
+    assert data.test is not None
+    assert data.ood_train is not None
+    assert data.ood_test is None
+    assert (data.test.num_environments, data.ood_train.num_environments) == (2, 1)
+    write(tmp_path / "test", "2.csv", t=[0, 1, 3], x=[1, 2, 2])
+    with pytest.raises(DynamicsDataError, match="train has 2 environments, test has 3"):
+        load_environments(str(tmp_path))
+    for file in (tmp_path / "train").iterdir():
+        file.unlink()
+    (tmp_path / "train").rmdir()
+    with pytest.raises(DynamicsDataError, match="but no train"):
+        load_environments(str(tmp_path))
+
+
+def test_a_chaotic_system_has_pieces_and_a_long_run() -> None:
+    data = chaotic("rossler", pieces=10, samples=5, long=60)
+    assert data.train.x.shape == (1, 10, 5, 3)
+    assert data.test is not None
+    assert data.long is not None
+    assert data.test.x.shape == (1, 2, 5, 3)
+    assert data.long.x.shape == (1, 1, 60, 3)
+    assert float(data.long.t[0, 1]) == pytest.approx(0.1)
 
 
 def test_an_unknown_system_gets_the_nearest_names() -> None:

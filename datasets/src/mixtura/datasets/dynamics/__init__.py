@@ -1,6 +1,6 @@
 """Dynamical systems: exact generators of the published sets, and readers."""
 
-from mixtura.datasets.dynamics.chaotic import chaotic_series
+from mixtura.datasets.dynamics.chaotic import chaotic, chaotic_series
 from mixtura.datasets.dynamics.environments import DynamicsData, DynamicsDataError, Environments
 from mixtura.datasets.dynamics.glycolytic import glycolytic
 from mixtura.datasets.dynamics.integration import Precision
@@ -17,6 +17,7 @@ __all__ = [
     "DynamicsDataError",
     "Environments",
     "Precision",
+    "chaotic",
     "chaotic_series",
     "environment_names",
     "from_arrays",

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mixtura.datasets.dynamics.environments import DynamicsData, Environments
 from mixtura.datasets.dynamics.integration import Precision, solve
 
-__all__ = ["CHAOTIC", "chaotic_series", "lorenz63", "rossler"]
+__all__ = ["CHAOTIC", "chaotic", "chaotic_series", "lorenz63", "rossler"]
 
 
 def lorenz63(_: float, x: np.ndarray) -> np.ndarray:
@@ -31,3 +32,27 @@ def chaotic_series(name: str, length: int = 20000, transient: int = 5000) -> np.
     t = dt * np.arange(transient + length)
     x = solve(field, np.ones(3), t, precision=Precision.high())
     return x[transient:].astype(np.float32)
+
+
+def chaotic(name: str, pieces: int = 100, samples: int = 50, long: int = 5000) -> DynamicsData:
+    """One chaotic system, cut into trajectories to learn from, and a long run to compare with.
+
+    Args:
+        name: of the system.
+        pieces: trajectories to train on; a fifth as many are to test on.
+        samples: of a trajectory, two integration intervals apart.
+        long: samples of the long run.
+    """
+    dt = 2 * CHAOTIC[name][1]
+    held_out = pieces // 5
+    total = (pieces + held_out) * samples + long
+    x = chaotic_series(name, 2 * total)[::2]
+    cut = x[: (pieces + held_out) * samples].reshape(1, pieces + held_out, samples, 3)
+    t = dt * np.arange(samples)
+    return DynamicsData(
+        name,
+        train=Environments(cut[:, :pieces], t),
+        test=Environments(cut[:, pieces:], t),
+        long=Environments(x[None, None, -long:], dt * np.arange(long)),
+        notes="trajectories are consecutive pieces of one run on the attractor",
+    )

@@ -106,6 +106,7 @@ class DynamicsData:
         test: the same environments from new initial states, or None.
         ood_train: one trajectory of each new environment, to adapt on, or None.
         ood_test: more trajectories of the new environments, or None.
+        long: one long trajectory of each training environment, for long-term statistics, or None.
         leak_free: trajectories of `test` that do not repeat a training trajectory (None: all).
         leak_free_ood: trajectories of `ood_test` that do not repeat an adaptation trajectory.
         notes: what a reader of the results has to know.
@@ -116,6 +117,7 @@ class DynamicsData:
     test: Environments | None = None
     ood_train: Environments | None = None
     ood_test: Environments | None = None
+    long: Environments | None = None
     leak_free: slice | None = None
     leak_free_ood: slice | None = None
     notes: str = ""
@@ -127,7 +129,8 @@ class DynamicsData:
             name: None if split is None else split.every(stride)
             for name, split in self.splits().items()
         }
-        return replace(self, **splits)
+        long = None if self.long is None else self.long.every(stride)
+        return replace(self, long=long, **splits)
 
     def first(self, count: int) -> "DynamicsData":
         """Keep the first `count` environments of training and test."""
@@ -135,6 +138,7 @@ class DynamicsData:
             self,
             train=self.train.select(slice(0, count)),
             test=None if self.test is None else self.test.select(slice(0, count)),
+            long=None if self.long is None else self.long.select(slice(0, count)),
         )
 
     def splits(self) -> dict[str, Environments | None]:

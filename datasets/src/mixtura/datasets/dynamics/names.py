@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
+from mixtura.datasets.dynamics.chaotic import chaotic
 from mixtura.datasets.dynamics.environments import DynamicsData, DynamicsDataError
 from mixtura.datasets.dynamics.glycolytic import glycolytic
 from mixtura.datasets.dynamics.lotka_volterra import lotka_volterra
@@ -13,7 +15,7 @@ from mixtura.datasets.dynamics.own_data import read_arrays, read_folder
 from mixtura.datasets.dynamics.selkov import selkov
 from mixtura.datasets.dynamics.series import read_ts, synthetic_control
 
-__all__ = ["GENERATED", "environment_names", "load_environments"]
+__all__ = ["GENERATED", "PUBLISHED", "environment_names", "load_environments"]
 
 GENERATED: dict[str, Callable[[], DynamicsData]] = {
     "lotka_volterra": lotka_volterra,
@@ -22,8 +24,13 @@ GENERATED: dict[str, Callable[[], DynamicsData]] = {
     "odebench4": odebench4,
     "odebench10": odebench10,
     "noisy_lorenz": noisy_lorenz,
+    "lorenz63": partial(chaotic, "lorenz63"),
+    "rossler": partial(chaotic, "rossler"),
 }
-"""Generators; all but the last give the published arrays."""
+"""Generators by name."""
+
+PUBLISHED = ("lotka_volterra", "selkov", "glycolytic", "odebench4", "odebench10")
+"""Those that give published arrays, at the precision that these have."""
 
 FILES = ("synthetic_control",)
 

@@ -47,7 +47,48 @@ def from_arrays(
     return Environments(np.stack(arrays), t)
 
 
+SPLITS = ("train", "test", "ood_train", "ood_test", "long")
+
+
 def read_folder(folder: Path) -> DynamicsData:
+    """A folder of CSV files, one per environment, or one of splits.
+
+    A folder of splits holds `train`, and `test`, `ood_train`, `ood_test` and `long` where there
+    are any, each a folder of CSV files or an .npz file (as `generate-data` writes them).
+
+    Raises:
+        DynamicsDataError: see `read_tables` and `read_split`; or when the splits do not fit.
+    """
+    splits = {}
+    for name in SPLITS:
+        if (folder / f"{name}.npz").is_file():
+            splits[name] = read_split(folder / f"{name}.npz")
+        elif (folder / name).is_dir():
+            splits[name] = read_tables(folder / name)
+    if not splits:
+        return DynamicsData(folder.name, train=read_tables(folder))
+    if "train" not in splits:
+        raise DynamicsDataError(
+            f"{folder} holds {', '.join(splits)} but no train; add train.npz or a folder train"
+        )
+    train = splits["train"]
+    for name, split in splits.items():
+        if split.dim != train.dim:
+            raise DynamicsDataError(
+                f"{folder.name}: {name} has {split.dim} state dimensions, train has {train.dim}; "
+                "give the same variables to all splits"
+            )
+    for one, other in (("train", "test"), ("train", "long"), ("ood_train", "ood_test")):
+        sizes = [splits[n].num_environments for n in (one, other) if n in splits]
+        if len(set(sizes)) > 1:
+            raise DynamicsDataError(
+                f"{folder.name}: {one} has {sizes[0]} environments, {other} has {sizes[1]}; "
+                "both must hold the same environments in the same order"
+            )
+    return DynamicsData(folder.name, **splits)
+
+
+def read_tables(folder: Path) -> Environments:
     """One CSV file per environment: a column `t`, columns of states, and `trajectory` if several.
 
     Files are taken in order of name. Without a column `trajectory` a file is one trajectory.
@@ -90,8 +131,8 @@ def read_folder(folder: Path) -> DynamicsData:
         states.append(np.stack([group[own].to_numpy(float) for group in groups]))
         times.append(grid)
     if len({len(t) for t in times}) == 1:
-        return DynamicsData(folder.name, train=from_arrays(states, np.stack(times)))
-    return DynamicsData(folder.name, train=from_arrays(states, times[0]))
+        return from_arrays(states, np.stack(times))
+    return from_arrays(states, times[0])
 
 
 def read_arrays(path: Path) -> DynamicsData:

@@ -13,6 +13,7 @@ _ROOMS = {
     "evaluation": ("evaluate",),
     "experts": ("CAVIA", "CoDA", "GEPS", "NCF", "OfficialGEPS", "ShPLRNN", "VectorFields"),
     "gate": ("ClosedFormGate", "ContextKMeans", "ContextScore", "HardTop", "KMeansPlusPlus"),
+    "long_term": ("attractor_scores", "largest_exponent", "long_term_scores"),
     "mixer": ("MixER",),
     "module": ("DynamicsModule",),
     "reconstruction": ("Reconstruction",),

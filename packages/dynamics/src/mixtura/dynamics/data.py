@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mixtura.core import InputError, configurable
@@ -34,12 +35,17 @@ class EnvironmentsDataModule(pl.LightningDataModule):
 
     Args:
         name: `odebench4`, `odebench10`, `lotka_volterra`, `selkov`, `glycolytic`, `noisy_lorenz`,
-            `synthetic_control`, or the path of a folder of CSV files, an .npz or a .ts file.
+            `lorenz63`, `rossler`, `synthetic_control`, or the path of a folder of CSV files (one
+            per environment, or folders `train`, `test`, `ood_train`, `ood_test` of them), an .npz
+            or a .ts file.
         stride: keep each so many-th sample.
         val_trajectories: training trajectories per environment that are held out for the choice of
             a checkpoint; with 0 the error of whole training trajectories decides.
         max_environments: keep the first so many environments; 0 keeps all.
         batches_per_epoch: outer steps that Lightning counts as one epoch.
+        sub_intervals: train on a random part of each environment's trajectories that holds at least
+            this share of their samples, drawn once (0: on all of them).
+        sub_intervals_seed: of that draw.
     """
 
     def __init__(
@@ -49,6 +55,8 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         val_trajectories: int = 0,
         max_environments: int = 0,
         batches_per_epoch: int = 10,
+        sub_intervals: float = 0.0,
+        sub_intervals_seed: int = 0,
     ) -> None:
         super().__init__()
         if stride < 1 or batches_per_epoch < 1:
@@ -59,6 +67,7 @@ class EnvironmentsDataModule(pl.LightningDataModule):
         self.name, self.stride = name, stride
         self.val_trajectories, self.max_environments = val_trajectories, max_environments
         self.batches_per_epoch = batches_per_epoch
+        self.sub_intervals, self.sub_intervals_seed = sub_intervals, sub_intervals_seed
         self._data: DynamicsData | None = None
 
     @property
@@ -82,7 +91,11 @@ class EnvironmentsDataModule(pl.LightningDataModule):
     def train(self) -> Trajectories:
         """What is trained on."""
         count = self.data.train.x.shape[1] - self.val_trajectories
-        return Trajectories.of(self.data.train.trajectories(slice(0, count)))
+        kept = Trajectories.of(self.data.train.trajectories(slice(0, count)))
+        if not self.sub_intervals:
+            return kept
+        generator = torch.Generator().manual_seed(self.sub_intervals_seed)
+        return kept.sub_intervals(self.sub_intervals, generator)
 
     def train_dataloader(self) -> DataLoader:
         """The batch of all environments, `batches_per_epoch` times."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mixtura.datasets.dynamics.environments import DynamicsData
 from mixtura.dynamics.adaptation import Adaptation, Adapted
+from mixtura.dynamics.long_term import long_term_scores
 from mixtura.dynamics.metrics.errors import mape, mse, rel_l2, rel_sq_pointwise
 from mixtura.dynamics.metrics.families import family_recovery, parameter_r2
 from mixtura.dynamics.reconstruction import Reconstruction
@@ -39,7 +40,8 @@ def evaluate(
     """In-domain and out-of-domain errors, and family recovery where labels are known.
 
     Out of domain the system adapts to `ood_train` and is scored on `ood_test`. Where test
-    trajectories repeat training trajectories, errors without them stand under `leak_free`.
+    trajectories repeat training trajectories, errors without them stand under `leak_free`. Where
+    the data hold a long run of each environment, the statistics of attractors are compared.
 
     Returns:
         Plain numbers by name, ready for JSON.
@@ -59,6 +61,8 @@ def evaluate(
         with torch.enable_grad():
             adapted = (adaptation or Adaptation())(system, Trajectories.of(data.ood_train))
         report |= out_of_domain(system, data, adapted)
+    if data.long is not None:
+        report["long_term"] = long_term_scores(system, data.long)
     family = data.train.family
     if family is not None and system.mixer.num_experts > 1:
         labels = torch.as_tensor(family)

@@ -1,22 +1,30 @@
 """Training with Lightning: the recipe does the steps, this class the book-keeping."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
-from mixtura.core import InputError, configurable
+from mixtura.core import InputError, Routing, configurable
+from mixtura.datasets.dynamics.environments import Environments
 from mixtura.dynamics.adaptation import Adaptation
+from mixtura.dynamics.data import EnvironmentsDataModule
 from mixtura.dynamics.evaluation import evaluate
 from mixtura.dynamics.metrics.errors import mape, mse, rel_l2, rel_sq_pointwise
 from mixtura.dynamics.reconstruction import Reconstruction
 from mixtura.dynamics.training import Recipe, WindowedTraining
 from mixtura.dynamics.trajectories import Trajectories
+from mixtura.dynamics.writer import TrajectoryWriter
 from mixtura.training import MoEModule
+from mixtura.training.sharing.card import Card
 
 __all__ = ["DynamicsModule"]
+
+TASK = "other"
 
 
 @configurable
@@ -51,6 +59,7 @@ class DynamicsModule(MoEModule):
         self.outer_step = 0
         self.generator = torch.Generator()
         self._seeded = False
+        self._inspected: Environments | None = None
 
     def setup(self, stage: str) -> None:
         """Set threads; take the scale of the data before training."""
@@ -122,14 +131,77 @@ class DynamicsModule(MoEModule):
         for part in ("out_of_domain", "families"):
             for name, value in report.get(part, {}).items():
                 self.log(f"test/{part}/{name}", value, batch_size=len(batch))
+        runs = report.get("long_term", [])
+        for name in runs[0] if runs else ():
+            mean = sum(run[name] for run in runs) / len(runs)
+            self.log(f"test/long_term/{name}", mean, batch_size=len(batch))
         for name in ("in_domain_leak_free_mse", "out_of_domain_leak_free_mse"):
             if name in report:
                 self.log(f"test/{name}", report[name], batch_size=len(batch))
 
     def predict_step(self, batch: Trajectories, batch_idx: int) -> dict[str, Tensor]:
-        """Reconstructed trajectories with their times and status."""
+        """Reconstructed trajectories with their times, status and experts."""
         solution = self.network(batch.x0, batch.t)
-        return {"t": batch.t, "x": batch.x, "states": solution.states, "status": solution.status}
+        return {
+            "t": batch.t,
+            "x": batch.x,
+            "states": solution.states,
+            "status": solution.status,
+            "expert": self.network.family(),
+        }
+
+    def configure_callbacks(self) -> list[Callback]:
+        """`predict` writes a table and a picture."""
+        return [TrajectoryWriter()]
+
+    def card(self, data: EnvironmentsDataModule | None) -> Card:
+        """What is known of the data, and how the system is used."""
+        load = (
+            "from mixtura.dynamics import MixERReconstructor\n\n"
+            'model = MixERReconstructor.from_pretrained("THIS_FOLDER")\n'
+            "states = model.simulate(x0, t, env=0)"
+        )
+        if data is None:
+            return Card(task=TASK, load=load)
+        content = data.data
+        system = self.network
+        return Card(
+            task=TASK,
+            data=content.name,
+            description=(
+                f"Reconstructs {system.num_environments} environments of "
+                f"{system.mixer.experts.dim} state dimensions with {system.mixer.num_experts} "
+                f"{type(system.mixer.experts).__name__} experts. The folder holds weights, "
+                "contexts, the environments' experts and the scale of the data. "
+                + (f"Of the data: {content.notes}." if content.notes else "")
+            ).strip(),
+            load=load,
+        )
+
+    def inspected(self, data: EnvironmentsDataModule) -> Iterable[Trajectories]:
+        """The test trajectories, or those of training where there is no test split."""
+        self._inspected = data.data.test or data.data.train
+        return data.predict_dataloader()
+
+    def aspects(
+        self, batch: Trajectories, layer: str, routing: Routing
+    ) -> dict[str, Sequence[Any]]:
+        """A unit is an environment; its family is known to the data alone."""
+        known = self._inspected.family if self._inspected is not None else None
+        found: dict[str, Sequence[Any]] = {"environment": range(routing.num_units)}
+        if known is not None and len(known) == routing.num_units:
+            found["family"] = [int(each) for each in known]
+        return found
+
+    def captions(self, batch: Trajectories) -> list[str]:
+        """Environments have numbers."""
+        return [f"environment {number}" for number in range(len(batch))]
+
+    def pictures(self, data: EnvironmentsDataModule, folder: Path) -> dict[str, Path]:
+        """Portraits, contexts, the gate and, in the plane, the vector fields."""
+        from mixtura.dynamics.pictures import draw_system  # brings matplotlib
+
+        return draw_system(folder, self.network, data.data.test or data.data.train)
 
     def batch_size(self, batch: Trajectories) -> int:
         """Environments."""

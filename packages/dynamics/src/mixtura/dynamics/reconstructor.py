@@ -116,10 +116,10 @@ class MixERReconstructor:
         return self
 
     def usual_recipe(self, data: Trajectories, solver: RK4) -> WindowedTraining:
-        """Windows of growing length where the times are equidistant, else whole trajectories."""
+        """Windows of growing length, whole trajectories last."""
         times = data.x.shape[2]
         stages = [Stage(1.0, 0)]
-        if data.is_regular() and times >= 8:
+        if times >= 8:
             stages = [Stage(0.5, max(times // 4, 3)), Stage(0.7, max(times // 2, 4)), *stages]
         return WindowedTraining(
             Objective(solver), outer_steps=self.outer_steps, stages=stages, random_windows=3

@@ -80,19 +80,48 @@ class Trajectories:
         """Pieces of `length` samples as further trajectories: the first and `count` random ones.
 
         The pieces begin at the same samples in all environments. Vector fields do not depend on
-        time, so only the differences of the times matter.
+        time, so only the differences of the times matter. Where these change along the way, the
+        pieces do not share a time grid, and one of them is drawn instead.
         """
         total = self.x.shape[2]
         if length >= total:
             return self
         first = torch.randint(0, total - length + 1, (count,), generator=generator).tolist()
         starts = [0, *first]
-        x = torch.cat([self.x[:, :, s : s + length] for s in starts], 1)
         if not self.is_regular():
-            raise InputError(
-                "windows need equidistant times; resample the trajectories or train without windows"
-            )
+            drawn = starts[int(torch.randint(len(starts), (), generator=generator))]
+            piece = slice(drawn, drawn + length)
+            return Trajectories(self.x[:, :, piece], self.t[:, piece])
+        x = torch.cat([self.x[:, :, s : s + length] for s in starts], 1)
         return Trajectories(x, self.t[:, :length])
+
+    def sub_intervals(
+        self, share: float, generator: torch.Generator | None = None
+    ) -> "Trajectories":
+        """A random part of each environment's trajectories, resampled to as many samples.
+
+        The part holds at least `share` of the samples. States between samples are interpolated
+        linearly, times are not shifted to zero, and the first sample is the new initial state.
+
+        Nzoyem et al., MixER, 2025, arXiv 2502.05335.
+        """
+        total = self.x.shape[2]
+        least = int(share * total)
+        if not 2 <= least < total:
+            raise InputError(
+                f"a part of at least {share} of {total} samples cannot be drawn; choose a share "
+                "that leaves two samples or more, and fewer than all"
+            )
+        times, states = [], []
+        for x, t in zip(self.x, self.t, strict=True):
+            first = int(torch.randint(0, total - least, (), generator=generator))
+            end = int(torch.randint(first + least, total, (), generator=generator))
+            grid = torch.linspace(float(t[first]), float(t[end - 1]), total).to(t)
+            left = (torch.searchsorted(t, grid, right=True) - 1).clamp(0, total - 2)
+            part = ((grid - t[left]) / (t[left + 1] - t[left]))[:, None]
+            times.append(grid)
+            states.append(torch.lerp(x[:, left], x[:, left + 1], part))
+        return Trajectories(torch.stack(states), torch.stack(times))
 
     def is_regular(self) -> bool:
         """Whether the times of each environment are equidistant."""

@@ -13,7 +13,7 @@ APP = App(
     module="mixtura.dynamics.module:DynamicsModule",
     data="mixtura.dynamics.data:EnvironmentsDataModule",
     registry=("mixtura.dynamics.module", "mixtura.dynamics.data", "mixtura.dynamics.solvers"),
-    classes=("DynamicsModule", "EnvironmentsDataModule"),
+    classes={"--model": ("DynamicsModule",), "--data": ("EnvironmentsDataModule",)},
     verbs=(
         Verb(
             name="adapt",
@@ -30,11 +30,6 @@ APP = App(
             summary="run a recipe (methods x seeds), write the table; continues where it stopped",
             function=f"{VERBS}.benchmark:benchmark",
             names="recipes",
-        ),
-        Verb(
-            name="inspect",
-            summary="draw portraits, contexts, gate and vector fields of a trained model",
-            function=f"{VERBS}.inspect:inspect",
         ),
         Verb(
             name="demo",

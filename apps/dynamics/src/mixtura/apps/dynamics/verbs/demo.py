@@ -9,10 +9,14 @@ from rich.progress import Progress
 from mixtura.apps.dynamics.configurations import read
 from mixtura.apps.dynamics.table import markdown, summarise, write_table
 from mixtura.apps.dynamics.training_run import train
-from mixtura.apps.dynamics.verbs.inspect import draw_all
 from mixtura.core.errors import InputError
 from mixtura.dynamics.module import DynamicsModule
-from mixtura.dynamics.pictures import RoutingHistory, animate_routing, draw_routing
+from mixtura.dynamics.pictures import (
+    RoutingHistory,
+    animate_routing,
+    draw_routing,
+    draw_system,
+)
 from mixtura.dynamics.reconstruction import Reconstruction
 from mixtura.dynamics.training import StepReport
 
@@ -60,7 +64,8 @@ def demo(out: str = "runs/dynamics-demo", outer_steps: int = 100, seed: int = 0)
             run, module, data = train(tree, seed, watch)
             summaries[method] = summarise([run.as_dict()])
             if config.startswith("mixer/"):
-                pictures = draw_all(folder, module.network, data)
+                split = data.data.test or data.data.train
+                pictures = [*draw_system(folder, module.network, split).values()]
                 family = torch.as_tensor(data.data.train.family)
                 experts = module.network.mixer.num_experts
                 pictures += [
