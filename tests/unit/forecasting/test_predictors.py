@@ -11,11 +11,15 @@ from gluonts.dataset.common import ListDataset
 from gluonts.dataset.split import split
 from gluonts.ev.metrics import MASE, MeanWeightedSumQuantileLoss
 from gluonts.model import evaluate_model
+from gluonts.model.forecast import SampleForecast
 from gluonts.model.predictor import Predictor
+from gluonts.transform import AddObservedValuesIndicator, SetField
 
 from mixtura.core import InputError
 from mixtura.datasets import load_series
 from mixtura.forecasting import (
+    CovariateNetwork,
+    DistributionNetwork,
     DLinear,
     Forecaster,
     ForecastNetwork,
@@ -54,6 +58,7 @@ def networks() -> list[ForecastNetwork]:
         TimeMoE(num_experts=2, context_length=64, **SMALL),
         MoiraiMoE(64, [8], dim=64, hidden_dim=8, num_layers=1, num_experts=2, num_samples=8),
         QuantileNetwork(DLinear(48, HORIZON), HORIZON, LEVELS, hidden_dim=4),
+        DistributionNetwork(NLinear(48, HORIZON), HORIZON, hidden_dim=4),
     ]
 
 
@@ -159,7 +164,6 @@ def test_predictors_that_cannot_be(arguments: dict[str, Any], words: str) -> Non
     ("changes", "words"),
     [
         ({"target": np.full(30, np.nan)}, "holds no number at all"),
-        ({"feat_dynamic_real": np.zeros((1, 30))}, r"end of the horizon \(33 points\), got 30"),
         ({"start": pd.Period("2020-01-01", freq="D")}, "step 'h', the entry has 'D'"),
     ],
 )
@@ -168,6 +172,102 @@ def test_entries_that_cannot_be_forecast(changes: dict[str, Any], words: str) ->
     entry = {"target": np.ones(30), "start": pd.Period("2020-01-01 00:00", freq="h")}
     with pytest.raises(InputError, match=words):
         list(predictor.predict([{**entry, **changes}]))
+
+
+def with_covariates() -> Forecaster:
+    """A forecaster that looks at the calendar and at a past, a known and a static covariate."""
+    torch.manual_seed(0)
+    network = CovariateNetwork(NLinear(24, 3), 7, 3)
+    torch.nn.init.normal_(network.correction.weight)
+    return Forecaster(
+        network,
+        frequency="h",
+        calendar=True,
+        covariates=["wind"],
+        known_covariates=["price"],
+        static_covariates=["size"],
+        covariate_mean=[1.0, 2.0, 0.0],
+        covariate_scale=[2.0, 1.0, 1.0],
+    )
+
+
+def with_fields(rows: int = 60) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The same series as an entry and as a frame with three rows of the future."""
+    random = np.random.default_rng(0)
+    stamps = pd.date_range("2020-01-01", periods=rows + 3, freq="h")
+    frame = pd.DataFrame(random.normal(size=(rows + 3, 3)), stamps, ["load", "wind", "price"])
+    entry = {
+        "target": frame["load"].to_numpy()[:rows],
+        "start": pd.Period("2020-01-01 00:00", freq="h"),
+        "past_feat_dynamic_real": frame[["wind"]].to_numpy()[:rows].T,
+        "feat_dynamic_real": frame[["price"]].to_numpy().T,
+        "feat_static_real": np.array([0.7]),
+    }
+    frame.loc[stamps[rows:], ["load", "wind"]] = np.nan
+    return entry, frame.assign(size=0.7)
+
+
+@pytest.mark.parametrize("rows", [60, 20])
+def test_entries_bring_their_covariates(rows: int) -> None:
+    forecaster = with_covariates()
+    entry, frame = with_fields(rows)
+    (found,) = forecaster.create_predictor(3).predict([entry])
+    if rows == 60:
+        window = frame["load"].to_numpy()[36:60]
+        scaled = Forecaster(
+            forecaster.network,
+            mean=[window.mean()],
+            scale=[window.std()],
+            **{
+                name: getattr(forecaster, name)
+                for name in (
+                    "frequency", "calendar", "covariates", "known_covariates",
+                    "static_covariates", "covariate_mean", "covariate_scale",
+                )
+            },
+        )  # fmt: skip
+        assert np.allclose(found.mean, scaled.predict(frame, 3)["load"], atol=1e-5)
+    for field in ("past_feat_dynamic_real", "feat_dynamic_real", "feat_static_real"):
+        changed = {**entry, field: entry[field] + 1.0}
+        (other,) = forecaster.create_predictor(3).predict([changed])
+        assert not np.allclose(found.mean, other.mean, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"feat_dynamic_real": np.zeros((1, 60))}, "feat_dynamic_real must have 63 points, got 60"),
+        ({"feat_dynamic_real": None}, "1 features of feat_dynamic_real, got none"),
+        ({"feat_static_real": np.zeros(2)}, "1 features of feat_static_real, got 2"),
+        ({"past_feat_dynamic_real": np.full((1, 60), np.nan)}, "holds a cell that is no number"),
+    ],
+)
+def test_covariates_that_are_missing(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        list(with_covariates().create_predictor(3).predict([{**with_fields()[0], **changes}]))
+
+
+def test_samples_come_as_sample_forecasts() -> None:
+    network = DistributionNetwork(NLinear(24, 3), 3)
+    predictor = network.create_predictor(3, num_samples=7)
+    for shape in ((60,), (2, 60)):
+        target = np.random.default_rng(0).normal(size=shape)
+        entry = {"target": target, "start": pd.Period("2020-01-01 00:00", freq="h")}
+        (found,) = predictor.predict([entry])
+        assert isinstance(found, SampleForecast)
+        assert found.samples.shape == (7, 3, *shape[:-1])
+    with pytest.raises(InputError, match="draws no samples"):
+        NLinear(24, 3).create_predictor(3, num_samples=7)
+    with pytest.raises(InputError, match="excludes quantile_levels"):
+        network.create_predictor(3, num_samples=7, quantile_levels=[0.1])
+
+
+def test_a_predictor_takes_the_output_of_a_gluonts_pipeline() -> None:
+    chain = AddObservedValuesIndicator("target", "observed") + SetField("source", "a test")
+    entry = {"target": np.r_[np.nan, np.arange(30.0)], "start": pd.Period("2020-01-01", freq="D")}
+    predictor = LastValue(4).create_predictor(2)
+    (found,) = predictor.predict(chain(ListDataset([entry], freq="D"), is_train=False))
+    assert np.allclose(found.mean, 29)
 
 
 def test_a_constant_series_is_forecast_by_its_value() -> None:

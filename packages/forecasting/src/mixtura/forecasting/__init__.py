@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mixtura.forecasting.losses import AbsoluteError, ForecastLoss, Huber, SquaredError
     from mixtura.forecasting.module import ForecastModule
     from mixtura.forecasting.networks import (
+        CovariateNetwork,
+        DistributionNetwork,
         DLinear,
         ForecastNetwork,
         ITransformer,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         SegMoE,
         TimeMoE,
     )
+    from mixtura.forecasting.next_point import TimeMoEModule
 
 HOMES = {
     "conformal": ("ConformalResiduals",),
@@ -54,7 +57,9 @@ HOMES = {
     "losses": ("AbsoluteError", "ForecastLoss", "Huber", "SquaredError"),
     "module": ("ForecastModule",),
     "networks": (
+        "CovariateNetwork",
         "DLinear",
+        "DistributionNetwork",
         "ForecastNetwork",
         "ITransformer",
         "LastValue",
@@ -67,6 +72,7 @@ HOMES = {
         "SegMoE",
         "TimeMoE",
     ),
+    "next_point": ("TimeMoEModule",),
 }
 HOME_OF = {name: home for home, names in HOMES.items() for name in names}
 

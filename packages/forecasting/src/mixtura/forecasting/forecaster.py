@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +12,16 @@ from mixtura.core import configurable
 from mixtura.core.errors import InputError
 from mixtura.datasets import SeriesTable, calendar_features, future_stamps
 from mixtura.forecasting.conformal import ConformalResiduals
-from mixtura.forecasting.frames import future_frame, is_polars, series_of, to_polars
+from mixtura.forecasting.frames import (
+    future_frame,
+    is_polars,
+    items_of,
+    series_of,
+    to_pandas,
+    to_polars,
+    with_rows,
+)
+from mixtura.forecasting.marks import Marks, check_marks
 from mixtura.forecasting.networks import (
     DLinear,
     ForecastNetwork,
@@ -59,6 +69,12 @@ class Forecaster(nn.Module, Shared):
         frequency: Step of the data as a pandas alias.
         calendar: Whether the network looks at calendar features.
         conformal: Quantiles around the point forecasts; `calibrated` makes them.
+        covariates: Columns that the network looks at and that are known up to the present; over
+            the horizon they keep their last reading.
+        known_covariates: Columns that it looks at and that are known in the future as well.
+        static_covariates: Columns that it looks at and that never change within a series.
+        covariate_mean: Subtracted from each covariate, in this order.
+        covariate_scale: Each covariate is divided by it.
     """
 
     network_class: ClassVar[type[nn.Module]] = ForecastNetwork
@@ -72,6 +88,11 @@ class Forecaster(nn.Module, Shared):
         frequency: str | None = None,
         calendar: bool = False,
         conformal: ConformalResiduals | None = None,
+        covariates: list[str] | None = None,
+        known_covariates: list[str] | None = None,
+        static_covariates: list[str] | None = None,
+        covariate_mean: list[float] | None = None,
+        covariate_scale: list[float] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(network, self.network_class):
@@ -83,6 +104,22 @@ class Forecaster(nn.Module, Shared):
         self.channels, self.mean, self.scale = channels, mean, scale
         self.frequency, self.calendar = frequency, calendar
         self.conformal = conformal
+        self.covariates = list(covariates or [])
+        self.known_covariates = list(known_covariates or [])
+        self.static_covariates = list(static_covariates or [])
+        self.covariate_mean, self.covariate_scale = covariate_mean, covariate_scale
+        check_marks(network, [*(["the calendar"] if calendar else []), *self.covariate_names])
+        for given in (covariate_mean, covariate_scale):
+            if given is not None and len(given) != len(self.covariate_names):
+                raise InputError(
+                    f"covariate_mean and covariate_scale need one number for each of the "
+                    f"{len(self.covariate_names)} covariates, got {len(given)}"
+                )
+
+    @property
+    def covariate_names(self) -> list[str]:
+        """Past, known and static covariates, in the order in which the network sees them."""
+        return [*self.covariates, *self.known_covariates, *self.static_covariates]
 
     def predict(
         self,
@@ -90,6 +127,8 @@ class Forecaster(nn.Module, Shared):
         horizon: int,
         *,
         quantiles: list[float] | None = None,
+        future: Any = None,
+        item_column: str | None = None,
         date_column: str | None = "date",
         missing: Literal["raise", "fill"] = "raise",
     ) -> Any:
@@ -99,6 +138,10 @@ class Forecaster(nn.Module, Shared):
             frame: pandas or polars; rows in order of time, dates in `date_column` or in the index.
             horizon: rows to forecast.
             quantiles: levels between 0 and 1; each column `load` gets `load_q0.1` and so on.
+            future: the known covariates of the rows to come, with their dates; such rows may also
+                stand at the end of `frame`, with empty cells in the columns to forecast.
+            item_column: where the frame holds several series below each other, the column that
+                names them; each is forecast by itself.
             date_column: column of the timestamps.
             missing: refuse empty cells, or fill them with the reading before (a network that reads
                 missing values gets them as they are).
@@ -109,11 +152,35 @@ class Forecaster(nn.Module, Shared):
 
         Raises:
             InputError: for a frame that cannot be read, too few rows, another frequency than the
-                training data's, a horizon that the network cannot reach, a level outside (0, 1), or
-                quantiles of a network that makes point forecasts only and was not calibrated.
+                training data's, a horizon that the network cannot reach, a level outside (0, 1),
+                covariates that are not known over the horizon, or quantiles of a network that
+                makes point forecasts only and was not calibrated.
         """
         levels = [] if quantiles is None else check_levels(quantiles)
         self.network.check_horizon(horizon)
+        if item_column is None:
+            whole = to_pandas(frame) if future is None else with_rows(frame, future, date_column)
+            found = self._predict(whole, horizon, levels, date_column, missing)
+        else:
+            found = []
+            for item, rows in items_of(frame, future, item_column, date_column):
+                try:
+                    one = self._predict(rows, horizon, levels, date_column, missing)
+                except InputError as error:
+                    raise InputError(f"{item_column} {item!r}: {error}") from error
+                one.insert(0, item_column, item)
+                found.append(one)
+            found = pd.concat(found)
+        return to_polars(found, date_column) if is_polars(frame) else found
+
+    def _predict(
+        self,
+        frame: pd.DataFrame,
+        horizon: int,
+        levels: list[float],
+        date_column: str | None,
+        missing: Literal["raise", "fill"],
+    ) -> pd.DataFrame:
         table = self._read(frame, date_column, missing)
         if self.frequency and table.frequency and table.frequency != self.frequency:
             raise InputError(
@@ -123,14 +190,17 @@ class Forecaster(nn.Module, Shared):
         mean, scale = self._scaling(table.values.shape[1])
         scaled = (table.values[-self.network.context_length :] - mean) / scale
         past = self.on_device(scaled.T)[None]
-        marks = self._marks(table, past.shape[-1], horizon) if self.calendar else None
-        parts = self.scaled_forecast(past, horizon, levels, marks)[:, 0]
+        marks = self._marks(table, horizon)
+        seen = None
+        if marks is not None:
+            seen = self.on_device(marks.window(table.rows, past.shape[-1], horizon))[None]
+        parts = self.scaled_forecast(past, horizon, levels, seen)[:, 0]
         values = parts.transpose(1, 2).double().cpu().numpy() * scale + mean
         future = future_frame(table, values[0])
         for level, of_level in zip(levels, values[1:], strict=True):
             for number, name in enumerate(table.channels):
                 future[f"{name}_q{level:g}"] = of_level[:, number]
-        return to_polars(future, date_column) if is_polars(frame) else future
+        return future
 
     def scaled_forecast(
         self,
@@ -187,14 +257,15 @@ class Forecaster(nn.Module, Shared):
                 f"calibration needs at least {context + horizon} rows (look-back and horizon), got "
                 f"{values.shape[1]}; give a longer frame"
             )
-        marks = self._marks(table, values.shape[1], 0) if self.calendar else None
+        marks = self._marks(table, 0)
         starts = np.unique(np.linspace(0, count - 1, min(count, max_windows)).astype(int))
         residuals = []
         for chunk in np.array_split(starts, -(-len(starts) // 32)):
             windows = torch.stack([values[:, s : s + context + horizon] for s in chunk])
             seen = None
             if marks is not None:
-                seen = torch.stack([marks[0, :, s : s + context + horizon] for s in chunk])
+                parts = [marks.window(int(s) + context, context, horizon) for s in chunk]
+                seen = self.on_device(np.stack(parts))
             point = self.network.forecast(windows[..., :context], horizon, seen)
             residuals.append(windows[..., context:] - point)
         errors = torch.cat(residuals)
@@ -208,6 +279,11 @@ class Forecaster(nn.Module, Shared):
             frequency=self.frequency,
             calendar=self.calendar,
             conformal=ConformalResiduals.of(errors, levels),
+            covariates=self.covariates,
+            known_covariates=self.known_covariates,
+            static_covariates=self.static_covariates,
+            covariate_mean=self.covariate_mean,
+            covariate_scale=self.covariate_scale,
         )
 
     def create_predictor(
@@ -217,6 +293,7 @@ class Forecaster(nn.Module, Shared):
         batch_size: int = 32,
         device: str = "cpu",
         quantile_levels: list[float] | None = None,
+        num_samples: int | None = None,
     ) -> "NetworkPredictor":
         """A gluonts predictor; entries need the columns of training as their dimensions.
 
@@ -226,6 +303,7 @@ class Forecaster(nn.Module, Shared):
             batch_size: series per pass.
             device: where the network works.
             quantile_levels: quantiles to give beside the point forecast.
+            num_samples: give so many draws of the network's distribution instead.
 
         Raises:
             InputError: when gluonts is not installed, or for a length, level or device that
@@ -234,7 +312,13 @@ class Forecaster(nn.Module, Shared):
         from mixtura.forecasting.predictors import create_predictor
 
         return create_predictor(
-            self, prediction_length, context_length, batch_size, device, quantile_levels
+            self,
+            prediction_length,
+            context_length,
+            batch_size,
+            device,
+            quantile_levels,
+            num_samples,
         )
 
     def on_device(self, values: Any) -> Tensor:
@@ -248,7 +332,12 @@ class Forecaster(nn.Module, Shared):
     ) -> SeriesTable:
         keep = missing == "fill" and self.network.reads_missing == "any"
         return series_of(
-            frame, self.channels, date_column=date_column, missing="keep" if keep else missing
+            frame,
+            self.channels,
+            date_column=date_column,
+            missing="keep" if keep else missing,
+            covariates=[*self.covariates, *self.static_covariates],
+            known_covariates=self.known_covariates,
         )
 
     def buffers_and_parameters(self) -> Any:
@@ -267,14 +356,46 @@ class Forecaster(nn.Module, Shared):
             )
         return mean, scale
 
-    def _marks(self, table: SeriesTable, length: int, horizon: int) -> torch.Tensor | None:
-        if table.stamps is None or table.frequency is None:
+    def scaled_covariates(
+        self, values: Float[np.ndarray, "rows covariates"], first: int
+    ) -> Float[np.ndarray, "rows covariates"]:
+        """Covariates as the network sees them; `first` is the number of the first one."""
+        place = slice(first, first + values.shape[1])
+        mean = 0.0 if self.covariate_mean is None else np.array(self.covariate_mean)[place]
+        scale = 1.0 if self.covariate_scale is None else np.array(self.covariate_scale)[place]
+        return (values - mean) / scale
+
+    def _marks(self, table: SeriesTable, ahead: int) -> Marks | None:
+        """What the network looks at beside the series, with the calendar of `ahead` more rows."""
+        if not self.calendar and not self.covariate_names:
+            return None
+        calendar = np.zeros((table.rows, 0))
+        if self.calendar:
+            if table.stamps is None or table.frequency is None:
+                raise InputError(
+                    "the model looks at the calendar, and the frame has no dates; add them"
+                )
+            after = future_stamps(table.stamps[-1], table.frequency, ahead)[:ahead]
+            stamps = np.concatenate([table.stamps, after])
+            calendar = calendar_features(stamps, table.frequency)
+        count = len(self.covariates)
+        static = table.past_covariates[:, count:]
+        changing = (static != static[:1]).any(axis=0)
+        if changing.any():
+            name = self.static_covariates[int(changing.argmax())]
             raise InputError(
-                "the model looks at the calendar, and the frame has no dates; add them"
+                f"the static covariate {name!r} changes within a series; give one value for each, "
+                "or name the series with item_column"
             )
-        after = future_stamps(table.stamps[-1], table.frequency, horizon)[:horizon]
-        stamps = np.concatenate([table.stamps[-length:], after])
-        return torch.from_numpy(calendar_features(stamps, table.frequency).T).float()[None]
+        known = len(self.known_covariates)
+        return Marks(
+            calendar,
+            0,
+            past=self.scaled_covariates(table.past_covariates[:, :count], 0),
+            known=self.scaled_covariates(table.known_covariates, count),
+            static=self.scaled_covariates(static[:1], count + known)[0],
+            known_names=table.known_covariate_names,
+        )
 
 
 @configurable

@@ -12,6 +12,7 @@ from mixtura.core.errors import InputError
 from mixtura.datasets import LTSFDataModule, WindowBatch, dataset
 from mixtura.forecasting.forecaster import Forecaster, forecaster_class
 from mixtura.forecasting.losses import ForecastLoss, Huber
+from mixtura.forecasting.marks import check_marks
 from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.forecasting.writer import ForecastWriter
 from mixtura.training import MoEModule
@@ -36,7 +37,8 @@ class ForecastModule(MoEModule):
         optimizer: How it is optimised.
         schedule: Learning-rate factor over the steps.
         loss: Training loss; Huber with delta 2 if not given.
-        calendar: Hand calendar features to the network.
+        calendar: Hand calendar features to the network. Covariates of the data are always handed
+            to it, behind the calendar.
         nonfinite: What to do with a batch whose loss is not finite.
     """
 
@@ -51,6 +53,7 @@ class ForecastModule(MoEModule):
     ) -> None:
         super().__init__(network, optimizer, schedule, nonfinite)
         self.loss = Huber() if loss is None else loss
+        check_marks(network, ["the calendar"] if calendar else [])
         self.calendar = calendar
 
     def task_loss(self, batch: WindowBatch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -95,6 +98,10 @@ class ForecastModule(MoEModule):
             scale=data.scaler.scale.tolist(),
             frequency=data.table.frequency,
             calendar=self.calendar,
+            covariates=list(data.table.past_covariate_names),
+            known_covariates=list(data.table.known_covariate_names),
+            covariate_mean=data.covariate_scaler.mean.tolist(),
+            covariate_scale=data.covariate_scaler.scale.tolist(),
         )
 
     def card(self, data: LTSFDataModule | None) -> Card:
@@ -128,9 +135,19 @@ class ForecastModule(MoEModule):
         Float[Tensor, "batch variates horizon"],
         Float[Tensor, "batch features all"] | None,
     ]:
-        """Past, future and calendar features of a batch, variates before time."""
+        """Past, future and, for a network that looks at them, marks: variates before time.
+
+        Marks are the calendar features, then the covariates; what is known up to the present only
+        keeps its last reading over the horizon.
+        """
         past, future = batch.past.transpose(1, 2), batch.future.transpose(1, 2)
-        if not self.calendar:
-            return past, future, None
-        marks = torch.cat((batch.past_marks, batch.future_marks), 1).transpose(1, 2)
-        return past, future, marks
+        parts = []
+        if self.calendar:
+            parts.append(torch.cat((batch.past_marks, batch.future_marks), 1))
+        covariates, known = batch.past_covariates, batch.future_covariates
+        if covariates.shape[2]:
+            check_marks(self.network, ["the covariates of the data"])
+            unknown = covariates.shape[2] - known.shape[2]
+            kept = covariates[:, -1:, :unknown].expand(-1, future.shape[2], -1)
+            parts.append(torch.cat((covariates, torch.cat((kept, known), 2)), 1))
+        return past, future, torch.cat(parts, 2).transpose(1, 2) if parts else None

@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 
 from mixtura.core.errors import InputError
 from mixtura.datasets import calendar_features, normal_frequency
 from mixtura.forecasting.forecaster import Forecaster
+from mixtura.forecasting.marks import Marks
 from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.forecasting.quantile_levels import check_levels
 from mixtura.forecasting.ragged import fitted_window
 from mixtura.training.sharing import load_pretrained, save_pretrained
 
 try:
-    from gluonts.model.forecast import QuantileForecast
+    from gluonts.model.forecast import QuantileForecast, SampleForecast
     from gluonts.model.predictor import Predictor
 except ModuleNotFoundError as error:
     advice = "predictors need gluonts: pip install 'mixtura-forecasting[gluonts]'"
@@ -45,6 +47,8 @@ class NetworkPredictor(Predictor):
         batch_size: series per pass.
         device: where the network works.
         quantile_levels: quantiles to give beside the point forecast.
+        num_samples: give so many draws of the network's distribution instead, as a
+            `SampleForecast`.
     """
 
     def __init__(
@@ -55,34 +59,43 @@ class NetworkPredictor(Predictor):
         batch_size: int = 32,
         device: str = "cpu",
         quantile_levels: Sequence[float] | None = None,
+        num_samples: int | None = None,
     ) -> None:
         super().__init__(prediction_length=prediction_length)
         self.forecaster = forecaster.to(device).eval()
         self.context_length, self.batch_size, self.device = context_length, batch_size, device
         self.levels = [] if quantile_levels is None else check_levels(quantile_levels)
+        self.num_samples = num_samples
 
-    def predict(self, dataset: Iterable[Any], **kwargs: Any) -> Iterator[QuantileForecast]:
+    def predict(
+        self, dataset: Iterable[Any], **kwargs: Any
+    ) -> Iterator[QuantileForecast | SampleForecast]:
         """Forecasts in the order of the entries.
+
+        Covariates are `past_feat_dynamic_real`, `feat_dynamic_real` (to the end of the horizon)
+        and `feat_static_real`, in the order of the forecaster's names; those of which the
+        forecaster has none are not looked at.
 
         Raises:
             InputError: for an entry without any value, of another frequency or number of variates
-                than the forecaster's, or with a covariate that ends before the horizon.
+                than the forecaster's, or with a covariate that is missing or ends too early.
         """
         entries = iter(dataset)
         while batch := list(islice(entries, self.batch_size)):
             for entry, parts in zip(batch, self._forecast(batch), strict=True):
-                flat = np.asarray(entry["target"]).ndim == 1
-                point, quantiles = parts[0], list(parts[1:])
+                target = np.asarray(entry["target"])
+                start = entry["start"] + target.shape[-1]
+                arrays = parts[:, 0] if target.ndim == 1 else parts.transpose(0, 2, 1)
+                name = entry.get("item_id")
+                if self.num_samples:
+                    yield SampleForecast(samples=arrays[1:], start_date=start, item_id=name)
+                    continue
                 keys = ["mean", *(f"{level:g}" for level in self.levels)]
                 if 0.5 not in self.levels:
                     keys.append("0.5")
-                    quantiles.append(point)
-                arrays = np.stack([point, *quantiles])
+                    arrays = np.concatenate([arrays, arrays[:1]])
                 yield QuantileForecast(
-                    forecast_arrays=arrays[:, 0] if flat else arrays.transpose(0, 2, 1),
-                    start_date=entry["start"] + np.asarray(entry["target"]).shape[-1],
-                    forecast_keys=keys,
-                    item_id=entry.get("item_id"),
+                    forecast_arrays=arrays, start_date=start, forecast_keys=keys, item_id=name
                 )
 
     def serialize(self, path: Path) -> None:
@@ -93,6 +106,7 @@ class NetworkPredictor(Predictor):
             "context_length": self.context_length,
             "batch_size": self.batch_size,
             "quantile_levels": self.levels or None,
+            "num_samples": self.num_samples,
         }
         (path / "predictor.json").write_text(json.dumps(settings))
         save_pretrained(self.forecaster, path / "forecaster")
@@ -140,14 +154,16 @@ class NetworkPredictor(Predictor):
         network, horizon = self.forecaster.network, self.prediction_length
         groups: dict[tuple[int, ...], list[int]] = {}
         windows, scales, marks = [], [], []
+        beside = [self._marks(entry, values) for entry, values in zip(entries, series, strict=True)]
         for place, (number, end) in enumerate(asked):
             raw = series[number][:, max(0, end - self.context_length) : end]
             mean, scale = self._scale_of(raw)
             window = fitted_window((raw - mean) / scale, network)
             windows.append(window)
             scales.append((mean, scale))
-            if self.forecaster.calendar:
-                marks.append(_marks(entries[number]["start"], end, window.shape[1], horizon))
+            around = beside[number]
+            if around is not None:
+                marks.append(around.window(end, window.shape[1], horizon))
             groups.setdefault(window.shape, []).append(place)
         results: list[Any] = [None] * len(asked)
         for places in groups.values():
@@ -157,7 +173,11 @@ class NetworkPredictor(Predictor):
                 seen = None
                 if marks:
                     seen = self.forecaster.on_device(np.stack([marks[place] for place in part]))
-                parts = self.forecaster.scaled_forecast(past, horizon, levels, seen)
+                if self.num_samples:
+                    samples = network.forecast_samples(past, horizon, self.num_samples, seen)
+                    parts = torch.cat((samples[:1], samples))
+                else:
+                    parts = self.forecaster.scaled_forecast(past, horizon, levels, seen)
                 values = parts.transpose(0, 1).double().cpu().numpy()
                 for place, value in zip(part, values, strict=True):
                     mean, scale = scales[place]
@@ -176,14 +196,37 @@ class NetworkPredictor(Predictor):
                 f"{name}: the model was trained on data with step {expected!r}, the entry has "
                 f"{frequency!r}; resample it"
             )
-        covariates = entry.get("feat_dynamic_real")
-        need = values.shape[1] + self.prediction_length
-        if covariates is not None and np.shape(covariates)[-1] < need:
-            raise InputError(
-                f"{name}: feat_dynamic_real must reach to the end of the horizon ({need} points), "
-                f"got {np.shape(covariates)[-1]}; add its future or leave it out"
-            )
         return np.where(np.isfinite(values), values, np.nan)
+
+    def _marks(self, entry: Any, values: Float[np.ndarray, "variates time"]) -> Marks | None:
+        """The calendar and the covariates of an entry, as the network looks at them."""
+        forecaster, rows = self.forecaster, values.shape[1]
+        counts = [
+            len(each)
+            for each in (
+                forecaster.covariates, forecaster.known_covariates, forecaster.static_covariates
+            )
+        ]  # fmt: skip
+        if not forecaster.calendar and not any(counts):
+            return None
+        name = entry.get("item_id", "an entry")
+        first, calendar = -forecaster.network.context_length - 32, np.zeros((0, 0))
+        if forecaster.calendar:
+            start = entry["start"]
+            length = rows + self.prediction_length - first
+            stamps = pd.period_range(start + first, periods=length, freq=start.freq).to_timestamp()
+            calendar = calendar_features(stamps.to_numpy(), normal_frequency(start.freqstr))
+        known = _feature(entry, "feat_dynamic_real", counts[1], rows + self.prediction_length, name)
+        past = _feature(entry, "past_feat_dynamic_real", counts[0], rows, name)
+        static = _feature(entry, "feat_static_real", counts[2], None, name)
+        return Marks(
+            calendar,
+            first,
+            past=forecaster.scaled_covariates(past, 0),
+            known=forecaster.scaled_covariates(known, counts[0]),
+            static=forecaster.scaled_covariates(static, counts[0] + counts[1])[0],
+            known_names=tuple(forecaster.known_covariates),
+        )
 
     def _scale_of(self, raw: Float[np.ndarray, "variates time"]) -> tuple[Any, Any]:
         """The forecaster's scale, else the window's own."""
@@ -209,6 +252,7 @@ def create_predictor(
     batch_size: int = 32,
     device: str = "cpu",
     quantile_levels: Sequence[float] | None = None,
+    num_samples: int | None = None,
 ) -> NetworkPredictor:
     """A gluonts predictor around a network or a forecaster.
 
@@ -225,6 +269,16 @@ def create_predictor(
             f"{type(network).__name__} looks back {network.shortest_context} to "
             f"{network.context_length} points, got context_length {context}; choose one between"
         )
+    if num_samples is not None and (num_samples < 1 or quantile_levels is not None):
+        raise InputError(
+            f"num_samples must be at least 1 and excludes quantile_levels, got {num_samples} and "
+            f"{quantile_levels}"
+        )
+    if num_samples is not None and not network.samples:
+        raise InputError(
+            f"{type(network).__name__} draws no samples; ask for quantile_levels, or put the "
+            "network into a DistributionNetwork and train that"
+        )
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, got {batch_size}")
     try:
@@ -232,7 +286,7 @@ def create_predictor(
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"there is no device {device!r} here; use 'cpu'") from error
     return NetworkPredictor(
-        forecaster, prediction_length, context, batch_size, device, quantile_levels
+        forecaster, prediction_length, context, batch_size, device, quantile_levels, num_samples
     )
 
 
@@ -259,8 +313,30 @@ def _with_errors(
     return np.stack([parts[0], *quantiles])
 
 
-def _marks(start: Any, end: int, length: int, horizon: int) -> Float[np.ndarray, "features all"]:
-    """Calendar features of a window and its horizon."""
-    periods = [start + step for step in range(end - length, end + horizon)]
-    stamps = np.array([period.to_timestamp().to_datetime64() for period in periods])
-    return calendar_features(stamps, normal_frequency(start.freqstr)).T
+def _feature(
+    entry: Any, field: str, count: int, length: int | None, name: Any
+) -> Float[np.ndarray, "rows {count}"]:
+    """A covariate field of an entry, one row per step (one row for a static one).
+
+    Raises:
+        InputError: when it is missing, has another number of features, is too short, or holds a
+            cell that is no number.
+    """
+    if not count:
+        return np.zeros((1 if length is None else length, 0))
+    given = entry.get(field)
+    if given is None:
+        raise InputError(f"{name}: the model looks at {count} features of {field}, got none")
+    values = np.asarray(given, dtype=np.float64)
+    values = values.reshape(1, -1) if length is None else np.atleast_2d(values).T
+    if values.shape[1] != count:
+        raise InputError(
+            f"{name}: the model looks at {count} features of {field}, got {values.shape[1]}"
+        )
+    if length is not None and len(values) < length:
+        raise InputError(
+            f"{name}: {field} must have {length} points, got {len(values)}; add the missing ones"
+        )
+    if not np.isfinite(values[:length]).all():
+        raise InputError(f"{name}: {field} holds a cell that is no number; fill it")
+    return values[:length]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mixtura.datasets import LTSFDataModule, SequenceBatch, SequenceDataModule, WindowBatch
 from mixtura.forecasting import HOMES
 from mixtura.forecasting.networks import (
+    CovariateNetwork,
     DLinear,
     ITransformer,
     MoHETS,
@@ -34,6 +35,7 @@ UNCHECKED = {
     "LastValue": NAIVE,
     "SeasonalNaive": NAIVE,
     "ConformalResiduals": "it has no parameters, and shifts forecasts that others make",
+    "DistributionNetwork": "it gives distributions, not tensors; its tests hold it to scipy's",
     "QuantileNetwork": "its levels come before the batch, which the checks expect first",
     **{name: AROUND for name in HOMES["forecaster"]},
 }
@@ -47,6 +49,12 @@ def windows(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
 def windows_and_marks(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Windows and their calendar features."""
     marks = torch.rand(samples, MARKS, CONTEXT, generator=generator) - 0.5
+    return (*windows(samples, generator), marks)
+
+
+def windows_and_future(samples: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Windows, and the covariates of them and of the horizon."""
+    marks = torch.rand(samples, MARKS, CONTEXT + HORIZON, generator=generator) - 0.5
     return (*windows(samples, generator), marks)
 
 
@@ -92,6 +100,13 @@ def mohets() -> nn.Module:
         dropout=0.0,
         drop_path=0.0,
     )
+
+
+def covariates() -> nn.Module:
+    """A linear forecast, corrected by covariates; the correction is not zero any more."""
+    network = CovariateNetwork(DLinear(CONTEXT, HORIZON, kernel_size=5), MARKS, HORIZON, 8)
+    nn.init.normal_(network.correction.weight)
+    return network
 
 
 def time_moe() -> nn.Module:
@@ -146,6 +161,12 @@ NETWORKS = [
     direct("itransformer", ITransformer, dim=8, num_heads=2, hidden_dim=8, dropout=0.0),
     direct("dlinear", DLinear, kernel_size=5),
     direct("nlinear", NLinear),
+    NetworkCase(
+        "covariates",
+        covariates,
+        windows_and_future,
+        lambda n: (n, VARIATES, HORIZON),
+    ),
 ]
 
 

@@ -1,6 +1,8 @@
 """Networks: pure modules from a look-back window to a forecast."""
 
 from mixtura.forecasting.networks.base import DirectNetwork, ForecastNetwork
+from mixtura.forecasting.networks.covariate_adapter import CovariateNetwork
+from mixtura.forecasting.networks.density import DistributionNetwork
 from mixtura.forecasting.networks.dlinear import DLinear
 from mixtura.forecasting.networks.itransformer import ITransformer
 from mixtura.forecasting.networks.mohets import MoHETS
@@ -14,8 +16,10 @@ from mixtura.forecasting.networks.segment_mixture import segment_mixture
 from mixtura.forecasting.networks.time_moe import TimeMoE
 
 __all__ = [
+    "CovariateNetwork",
     "DLinear",
     "DirectNetwork",
+    "DistributionNetwork",
     "ForecastNetwork",
     "ITransformer",
     "LastValue",

@@ -21,12 +21,18 @@ class ForecastNetwork(nn.Module):
         target_length: points after the window that a training pair needs.
         reads_missing: where the look-back may be NaN: nowhere, before a series begins, anywhere.
         probabilistic: whether there is `forecast_quantiles`.
+        samples: whether there is `forecast_samples`.
+        looks_at_marks: whether calendar features and covariates change a forecast.
+        differentiable: whether gradients flow through a forecast.
     """
 
     context_length: int
     target_length: int
     reads_missing: Literal["none", "before", "any"] = "none"
     probabilistic: bool = False
+    samples: bool = False
+    looks_at_marks: bool = False
+    differentiable: bool = True
 
     @property
     def shortest_context(self) -> int:
@@ -106,7 +112,26 @@ class ForecastNetwork(nn.Module):
         """
         raise InputError(
             f"{type(self).__name__} makes point forecasts only; calibrate a Forecaster on "
-            "validation data, or put the network into a QuantileNetwork and train that"
+            "validation data, or put the network into a QuantileNetwork or a DistributionNetwork "
+            "and train that"
+        )
+
+    def forecast_samples(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        horizon: int,
+        count: int,
+        marks: Float[Tensor, "batch features all"] | None = None,
+        seed: int = 0,
+    ) -> Float[Tensor, "samples batch variates horizon"]:
+        """Draws of the points after the window, where the network has `samples`.
+
+        Raises:
+            InputError: for a network that has none.
+        """
+        raise InputError(
+            f"{type(self).__name__} draws no samples; ask for quantiles, or put the network into a "
+            "DistributionNetwork and train that"
         )
 
     def check_horizon(self, horizon: int) -> None:
@@ -125,6 +150,7 @@ class ForecastNetwork(nn.Module):
         batch_size: int = 32,
         device: str = "cpu",
         quantile_levels: list[float] | None = None,
+        num_samples: int | None = None,
     ) -> "NetworkPredictor":
         """A gluonts predictor around this network; every series is scaled by its own look-back.
 
@@ -134,6 +160,7 @@ class ForecastNetwork(nn.Module):
             batch_size: series per pass.
             device: where the network works.
             quantile_levels: quantiles to give beside the point forecast.
+            num_samples: give so many draws of the network's distribution instead.
 
         Raises:
             InputError: when gluonts is not installed, or for a length, level or device that
@@ -142,7 +169,13 @@ class ForecastNetwork(nn.Module):
         from mixtura.forecasting.predictors import create_predictor
 
         return create_predictor(
-            self, prediction_length, context_length, batch_size, device, quantile_levels
+            self,
+            prediction_length,
+            context_length,
+            batch_size,
+            device,
+            quantile_levels,
+            num_samples,
         )
 
     def _forecast(

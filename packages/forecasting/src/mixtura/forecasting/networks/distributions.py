@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.sized_linear import SizedLinear
 
-__all__ = ["MixtureDistribution", "MixtureHead", "NegativeBinomial"]
+__all__ = ["MixtureDistribution", "MixtureHead", "NegativeBinomial", "draw"]
 
 PARAMETERS = {
     "student_t": ("df", "loc", "scale"),
@@ -92,7 +92,7 @@ class MixtureDistribution:
     ) -> Float[Tensor, "count *shape"]:
         """Independent draws from every distribution."""
         shape = (count, *self.weights_logits.shape[:-1])
-        draws = [_draw(component, shape, generator) for component in self.components]
+        draws = [draw(component, shape, generator) for component in self.components]
         weights = self.weights_logits.softmax(-1).flatten(0, -2)
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
         chosen = chosen.T.reshape(shape).unsqueeze(-1)
@@ -173,7 +173,7 @@ def _build(name: str, fixed_scale: float, parameters: Mapping[str, Tensor]) -> D
     return Normal(parameters["loc"], scale, validate_args=False)
 
 
-def _draw(component: Any, shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+def draw(component: Any, shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
     """Draws of a component; torch's own `sample` methods take no generator."""
 
     def gamma(concentration: Tensor) -> Tensor:

@@ -27,6 +27,8 @@ class ITransformer(DirectNetwork):
         dropout: everywhere.
     """
 
+    looks_at_marks = True
+
     def __init__(
         self,
         context_length: int = 96,

@@ -116,6 +116,7 @@ class MoHETS(SlidingNetwork):
         if balance is None:
             balance = LoadBalance(0.02, normalization="k", scope="model")
         self.num_variates = num_variates
+        self.looks_at_marks = covariates
         self.added_positions = not rope_theta
         self.instance_norm = instance_norm
         self.embedding = PatchEmbedding(patch_width, dim, norm=embedding_norm, dropout=dropout)

@@ -96,6 +96,8 @@ class MoiraiMoE(ForecastNetwork):
 
     reads_missing = "any"
     probabilistic = True
+    samples = True
+    differentiable = False
 
     def __init__(
         self,
@@ -261,6 +263,23 @@ class MoiraiMoE(ForecastNetwork):
         finally:
             self.train(training)
         return torch.quantile(paths, paths.new_tensor(levels), dim=0)
+
+    def forecast_samples(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        horizon: int,
+        count: int,
+        marks: Float[Tensor, "batch features all"] | None = None,
+        seed: int = 0,
+    ) -> Float[Tensor, "samples batch variates horizon"]:
+        """`count` paths, without changing the mode."""
+        training = self.training
+        self.eval()
+        try:
+            generator = torch.Generator(past.device).manual_seed(seed)
+            return self.sample(past, horizon, count, generator=generator)
+        finally:
+            self.train(training)
 
     def training_loss(
         self,

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mixtura.core import configurable
-from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.base import ForecastNetwork
-from mixtura.forecasting.networks.instance_norm import WindowStatistics
+from mixtura.forecasting.networks.headed import HeadedNetwork
 from mixtura.forecasting.quantile_levels import check_levels, interpolation
 
 __all__ = ["QuantileNetwork", "pinball_loss"]
@@ -19,7 +18,7 @@ DECILES = tuple(round(0.1 * number, 1) for number in range(1, 10))
 
 
 @configurable
-class QuantileNetwork(ForecastNetwork):
+class QuantileNetwork(HeadedNetwork):
     """Spreads a network's point forecast into quantiles that never cross.
 
     A small perceptron looks at the normalised window and gives each step of the horizon a shift
@@ -37,8 +36,6 @@ class QuantileNetwork(ForecastNetwork):
         frozen: leave the network as it is and train the head alone.
     """
 
-    probabilistic = True
-
     def __init__(
         self,
         network: ForecastNetwork,
@@ -47,22 +44,10 @@ class QuantileNetwork(ForecastNetwork):
         hidden_dim: int = 64,
         frozen: bool = False,
     ) -> None:
-        super().__init__()
-        network.check_horizon(horizon)
-        self.network, self.frozen = network, frozen
-        self.levels = check_levels(list(DECILES) if levels is None else levels)
-        self.context_length, self.target_length = network.context_length, horizon
-        self.middle = min(range(len(self.levels)), key=lambda j: abs(self.levels[j] - 0.5))
-        self.seen = min(network.context_length, 4 * horizon)
-        self.hidden = nn.Linear(self.seen, hidden_dim)
-        self.spread = nn.Linear(hidden_dim, len(self.levels) * horizon)
-        nn.init.normal_(self.spread.weight, std=0.01)
-        network.requires_grad_(not frozen)
-
-    @property
-    def shortest_context(self) -> int:
-        """What the network needs."""
-        return self.network.shortest_context
+        ordered = check_levels(list(DECILES) if levels is None else levels)
+        super().__init__(network, horizon, len(ordered), hidden_dim, frozen)
+        self.levels = ordered
+        self.middle = min(range(len(ordered)), key=lambda j: abs(ordered[j] - 0.5))
 
     def forward(
         self,
@@ -70,16 +55,9 @@ class QuantileNetwork(ForecastNetwork):
         marks: Float[Tensor, "batch features all"] | None = None,
     ) -> Float[Tensor, "levels batch variates horizon"]:
         """Every level, in increasing order."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            point = self.network._forecast(past, self.target_length, marks)
-        statistics = WindowStatistics.of(past[..., -self.seen :])
-        window = F.pad(
-            statistics.normalise(past[..., -self.seen :]), (max(0, self.seen - past.shape[-1]), 0)
-        )
-        raw = self.spread(F.gelu(self.hidden(window))).unflatten(-1, (len(self.levels), -1))
-        raw = raw.movedim(-2, 0)
-        gaps = F.softplus(raw) * statistics.scale
-        centre = point + raw[self.middle] * statistics.scale
+        point, raw, scale = self.head_input(past, marks)
+        gaps = F.softplus(raw) * scale
+        centre = point + raw[self.middle] * scale
         above = centre + gaps[self.middle + 1 :].cumsum(0)
         below = centre - gaps[: self.middle].flip(0).cumsum(0).flip(0)
         return torch.cat((below, centre[None], above))
@@ -129,19 +107,6 @@ class QuantileNetwork(ForecastNetwork):
             self.train(training)
         places = [interpolation(self.levels, level, "the quantile head") for level in levels]
         return torch.stack([known[low].lerp(known[high], share) for low, high, share in places])
-
-    def check_horizon(self, horizon: int) -> None:
-        """Refuse what the head was not built for.
-
-        Raises:
-            InputError: for a horizon below 1 or a longer one.
-        """
-        super().check_horizon(horizon)
-        if horizon > self.target_length:
-            raise InputError(
-                f"the quantile head was built for a horizon of {self.target_length}, got "
-                f"{horizon}; ask for less or train one with a longer horizon"
-            )
 
     def _forecast(
         self,
