@@ -19,7 +19,7 @@ from torch import multiprocessing
 
 from mixtura.core import LoadBalance, RouterZ, moe_layers
 from mixtura.datasets import LTSFDataModule
-from mixtura.forecasting import ForecastModule, SegMoE
+from mixtura.forecasting import ForecastModule, SegMoE, TimeMoE
 from mixtura.training import SGD, Checkpoint, Constant, MoEModule, Trainer, read_checkpoint
 
 RANKS, STEPS = 2, 3
@@ -41,7 +41,11 @@ def seg_moe() -> SegMoE:
     )
 
 
-NETWORKS = {"seg_moe": seg_moe}
+def time_moe() -> TimeMoE:
+    return TimeMoE(8, 16, 2, 2, num_experts=4, top_k=2, horizons=[1, 6], balance=LoadBalance(0.0))
+
+
+NETWORKS = {"seg_moe": seg_moe, "time_moe": time_moe}
 
 
 def network(name: str) -> torch.nn.Module:
@@ -153,3 +157,17 @@ def test_two_processes_with_spread_experts_are_one(name: str, table: str, tmp_pa
     torch.testing.assert_close(
         loaded.network.forecast(window, 6), alone.network.forecast(window, 6), atol=1e-5, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_two_processes_with_data_parallelism_are_one(name: str, table: str, tmp_path: Path) -> None:
+    two, one = tmp_path / "two", tmp_path / "one"
+    train(name, table, two, RANKS, strategy="ddp_fork")
+    train(name, table, one, 1)
+    expected, found = read_checkpoint(one / "last.ckpt"), read_checkpoint(two / "last.ckpt")
+    assert found["global_step"] == expected["global_step"] == STEPS
+    assert found["state_dict"].keys() == expected["state_dict"].keys()
+    for key, value in found["state_dict"].items():
+        torch.testing.assert_close(
+            value, expected["state_dict"][key], atol=1e-6, rtol=1e-5, msg=key
+        )
