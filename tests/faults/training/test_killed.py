@@ -1,6 +1,7 @@
 """A run that is killed at any moment, also during a save, resumes with the very same loss curve."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -99,3 +100,38 @@ def test_the_command_line_says_where_it_stopped(
     assert "stopped by SIGTERM, saved to" in said
     assert "resume with --ckpt_path" in said
     assert "Traceback" not in said
+
+
+def test_a_killed_benchmark_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed twice, it ends with the very figures of one that was not, and did no job again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MIXTURA_RUN_FOLDER", raising=False)
+
+    def benchmark(out: str) -> int:
+        args = ["benchmark", "toys", "--quick", "--seeds=1", f"--out={out}"]
+        return forked(lambda: main(args))
+
+    assert wait(benchmark("whole")) == 0
+    done: dict[Path, int] = {}
+    for count, delay in ((1, 0.0), (2, 0.1)):
+        pid = benchmark("cut")
+        deadline = time.monotonic() + 600
+        while len(jobs := finished(Path("cut"))) < count:
+            assert time.monotonic() < deadline, "the benchmark did nothing"
+            time.sleep(0.001)
+        time.sleep(delay)
+        os.kill(pid, signal.SIGKILL)
+        assert wait(pid) == -signal.SIGKILL
+        done |= {path: path.stat().st_mtime_ns for path in jobs}
+    assert wait(benchmark("cut")) == 0
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    whole, cut = (json.loads(Path(out, "results.json").read_text()) for out in ("whole", "cut"))
+    assert len(whole["runs"]) == 4
+    assert [run["figures"] for run in cut["runs"]] == [run["figures"] for run in whole["runs"]]
+    assert all(cut[key] for key in ("hardware", "python", "versions", "command"))
+
+
+def finished(folder: Path) -> list[Path]:
+    """The results of the jobs that are done."""
+    found = folder.glob("jobs/*/*/*/*.json")
+    return [path for path in found if path.stem not in ("started", "trained")]
