@@ -5,6 +5,11 @@ from mixtura.datasets.records import Dataset
 
 __all__ = ["DATASETS"]
 
+NEURAL_CONTEXT_FLOWS = (
+    "Desai Nzoyem, Barton, Deakin: Neural Context Flows for Meta-Learning of Dynamical Systems, "
+    "ICLR 2025, arXiv 2405.02154"
+)
+
 DATASETS = (
     Dataset(
         name="lotka_volterra",
@@ -13,10 +18,7 @@ DATASETS = (
             "Predator and prey: 9 environments x 4 trajectories x 20 steps, 4 new environments"
         ),
         licence="MIT",
-        citation=(
-            "Desai Nzoyem, Barton, Deakin: Neural Context Flows for Meta-Learning of Dynamical "
-            "Systems, ICLR 2025, arXiv 2405.02154"
-        ),
+        citation=NEURAL_CONTEXT_FLOWS,
         origin="repository ddrous/ncflow",
         preparation=(
             "run records as npz with X and t; values identical to the files of repository "
@@ -51,10 +53,7 @@ DATASETS = (
         domain="dynamics",
         description="Selkov model: 21 environments x 4 trajectories x 11 steps, 6 new environments",
         licence="MIT",
-        citation=(
-            "Desai Nzoyem, Barton, Deakin: Neural Context Flows for Meta-Learning of Dynamical "
-            "Systems, ICLR 2025, arXiv 2405.02154"
-        ),
+        citation=NEURAL_CONTEXT_FLOWS,
         origin="repository ddrous/ncflow",
         preparation=(
             "run records as npz with X and t, their names train and test exchanged; ood_train "
@@ -92,10 +91,7 @@ DATASETS = (
             "environments"
         ),
         licence="MIT",
-        citation=(
-            "Desai Nzoyem, Barton, Deakin: Neural Context Flows for Meta-Learning of Dynamical "
-            "Systems, ICLR 2025, arXiv 2405.02154"
-        ),
+        citation=NEURAL_CONTEXT_FLOWS,
         origin="repository ddrous/ncflow",
         preparation="run records as npz with X and t",
         files=(
