@@ -14,8 +14,12 @@ from mixtura.dynamics import (
     AdaBelief,
     Adaptation,
     CAVIATraining,
+    ForcedObjective,
+    GEPSTraining,
+    LowRankTuning,
     MixER,
     Objective,
+    OfficialGEPS,
     Reconstruction,
     Stage,
     Trajectories,
@@ -213,3 +217,62 @@ def test_one_batched_solve_beats_a_loop_over_environments_three_times() -> None:
         return min(times)
 
     assert fastest(looped) > 3 * fastest(batched)
+
+
+def test_geps_own_training_learns_and_its_forcing_and_step_size_shrink() -> None:
+    torch.manual_seed(0)
+    system = Reconstruction(MixER(OfficialGEPS(2, 2, 4, width=8)), 6, context_start="normal")
+    recipe = GEPSTraining(outer_steps=12, inner_steps=10, lr=1e-2, patience=3, threshold=0.5)
+    optimisers = recipe.optimisers(system)
+    random, data = torch.Generator().manual_seed(0), rotations(RATES)
+    reports = [recipe.step(n, system, data, optimisers, random) for n in range(12)]
+    assert reports[-1].loss < 0.8 * reports[0].loss
+    assert optimisers[0].param_groups[0]["lr"] < 1e-2
+    with pytest.raises(InputError, match="got CAVIA experts"):
+        recipe.optimisers(Reconstruction(MixER(CAVIA(1, 2, 2)), 3))
+
+
+def test_teacher_forcing_goes_on_from_observed_states() -> None:
+    data, system = rotations(RATES), small_system(6)
+    routing = system.mixer.route(system.contexts)
+    always = ForcedObjective(forcing=1.0)
+    found = always.predict(system.mixer, system.contexts, data, routing).states
+    for i in range(1, data.x.shape[2]):
+        piece = Trajectories(data.x[:, :, i - 1 : i + 1], data.t[:, i - 1 : i + 1])
+        alone = Objective().predict(system.mixer, system.contexts, piece, routing).states
+        torch.testing.assert_close(found[:, :, i], alone[:, :, 1])
+    never = ForcedObjective(forcing=0.0)
+    plain = Objective().predict(system.mixer, system.contexts, data, routing).states
+    free = never.predict(system.mixer, system.contexts, data, routing).states
+    torch.testing.assert_close(free, plain)
+
+
+def test_fine_tuning_helps_and_leaves_the_system_alone() -> None:
+    system = small_system(6, experts=2)
+    short(outer_steps=6).run(system, rotations(RATES), torch.Generator().manual_seed(0))
+    before = {k: v.clone() for k, v in system.state_dict().items()}
+    new = rotations([2.0, -0.4])
+    adapted = Adaptation(steps=10, lr=2e-2)(system, new)
+    tuned, after = LowRankTuning(steps=30, lr=1e-2)(system, new, adapted)
+    assert float(after.support_losses.mean()) < 0.9 * float(adapted.support_losses.mean())
+    states = tuned(new.x0, new.t, contexts=after.contexts, experts=after.experts).states
+    torch.testing.assert_close(mse(states.detach(), new.x), after.support_losses)
+    root = "mixer.layer.experts.root.weights.0"
+    assert torch.equal(tuned.state_dict()[root], before[root])
+    for name, value in system.state_dict().items():
+        assert torch.equal(value, before[name])
+    with pytest.raises(InputError, match="no low-rank factors"):
+        LowRankTuning()(Reconstruction(MixER(CAVIA(1, 2, 2)), 3), new, after)
+
+
+def test_parts_of_trajectories_are_resampled() -> None:
+    data = rotations([1.0, -1.0], times=20)
+    part = data.sub_intervals(0.6, torch.Generator().manual_seed(0))
+    assert part.x.shape == data.x.shape
+    span = part.t[:, -1] - part.t[:, 0]
+    assert bool((span >= 0.55 * 2).all())
+    assert bool((part.t >= 0).all())
+    exact = torch.stack([data.x0[0, 0].norm() * torch.ones(20)])
+    torch.testing.assert_close(part.x[0, :1].norm(dim=-1), exact, rtol=5e-3, atol=0)
+    with pytest.raises(InputError, match="cannot be drawn"):
+        data.sub_intervals(0.01)

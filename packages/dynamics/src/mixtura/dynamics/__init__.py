@@ -12,6 +12,7 @@ _ROOMS = {
     "dynamix": ("DynaMix", "InContextGate", "RecurrentExperts"),
     "evaluation": ("evaluate",),
     "experts": ("CAVIA", "CoDA", "GEPS", "NCF", "OfficialGEPS", "ShPLRNN", "VectorFields"),
+    "fine_tuning": ("LowRankTuning",),
     "gate": ("ClosedFormGate", "ContextKMeans", "ContextScore", "HardTop", "KMeansPlusPlus"),
     "long_term": ("attractor_scores", "largest_exponent", "long_term_scores"),
     "mixer": ("MixER",),
@@ -22,6 +23,8 @@ _ROOMS = {
     "training": (
         "AdaBelief",
         "CAVIATraining",
+        "ForcedObjective",
+        "GEPSTraining",
         "Objective",
         "PAM",
         "Recipe",

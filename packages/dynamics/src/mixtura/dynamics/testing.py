@@ -26,6 +26,9 @@ RECIPE = "how a network is trained, not a network"
 UNCHECKED = {
     "Adaptation": RECIPE,
     "CAVIATraining": RECIPE,
+    "ForcedObjective": RECIPE,
+    "GEPSTraining": RECIPE,
+    "LowRankTuning": RECIPE,
     "Objective": RECIPE,
     "PAM": RECIPE,
     "SequenceObjective": RECIPE,

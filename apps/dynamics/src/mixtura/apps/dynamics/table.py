@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mixtura.training.checkpoint import write_whole
+from mixtura.training.whole_files import write_whole
 
 __all__ = ["COLUMNS", "markdown", "summarise", "write_table"]
 

@@ -81,6 +81,10 @@ class CoDA(VectorFields):
         perceptron = Perceptron(jets(0), jets(1), jets(2), self.activation)
         return Specialised(perceptron, len(context) - 1)
 
+    def low_rank_parameters(self) -> list[nn.Parameter]:
+        """What a context acts through."""
+        return [self.hyper]
+
     def _flat(self, root: StackedMLP) -> list[Tensor]:
         parts = []
         for layer, (weight, bias) in enumerate(zip(root.weights, root.biases, strict=True)):

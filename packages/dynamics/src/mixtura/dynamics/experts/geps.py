@@ -86,6 +86,10 @@ class GEPS(VectorFields):
                 _accumulate(jet, update)
         return Specialised(self.finish(merged), order)
 
+    def low_rank_parameters(self) -> list[nn.Parameter]:
+        """What a context acts through."""
+        return [*self.left, *self.right, *self.left_bias, *self.left_beta]
+
     def weight_update(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
         """`A diag(xi) B` (N, out, in)."""
         return torch.bmm(a * c[:, None], b)

@@ -2,6 +2,7 @@
 
 from mixtura.dynamics.training.adabelief import AdaBelief
 from mixtura.dynamics.training.cavia import CAVIATraining
+from mixtura.dynamics.training.geps import ForcedObjective, GEPSTraining
 from mixtura.dynamics.training.objective import Objective
 from mixtura.dynamics.training.pam import PAM
 from mixtura.dynamics.training.recipe import Recipe
@@ -13,6 +14,8 @@ __all__ = [
     "PAM",
     "AdaBelief",
     "CAVIATraining",
+    "ForcedObjective",
+    "GEPSTraining",
     "Objective",
     "Recipe",
     "SequenceObjective",

@@ -116,8 +116,12 @@ class Objective(nn.Module):
         routing = mixer.route(looked_at, repeated_force)
         target = data.repeat(size)
         solution = self.predict(mixer, own, target, routing, around)
-        errors = environment_losses(solution, target.x)
+        errors = self.errors(solution, target)
         return solution, errors.view(len(data), size).mean(1)
+
+    def errors(self, solution: Solution, data: Trajectories) -> Float[Tensor, "units"]:
+        """Error of each unit; the mean square here."""
+        return environment_losses(solution, data.x)
 
     def predict(
         self,
@@ -161,7 +165,7 @@ class Objective(nn.Module):
         expert = torch.arange(k, device=contexts.device).repeat(len(contexts))
         repeated, every = contexts.repeat_interleave(k, 0), data.repeat(k)
         solution = self.predict(mixer, repeated, every, one_expert_each(expert, k))
-        errors = environment_losses(solution, every.x).view(-1, k)
+        errors = self.errors(solution, every).view(-1, k)
         if not self.context_penalty:
             return errors
         chunks = mixer.experts.chunk(repeated, expert)

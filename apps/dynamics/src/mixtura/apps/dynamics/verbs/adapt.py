@@ -13,6 +13,7 @@ from mixtura.apps.dynamics.configurations import load_module
 from mixtura.core.errors import InputError
 from mixtura.datasets.dynamics import load_environments
 from mixtura.dynamics.adaptation import Adaptation
+from mixtura.dynamics.fine_tuning import LowRankTuning
 from mixtura.dynamics.metrics import mse
 from mixtura.dynamics.trajectories import Trajectories
 
@@ -27,6 +28,8 @@ def adapt(
     strategy: Literal["gate", "best_expert", "nearest", "mean"] = "best_expert",
     steps: int = 300,
     lr: float = 0.01,
+    fine_tune_steps: int = 0,
+    fine_tune_lr: float = 0.001,
 ) -> Path:
     """Fit fresh contexts to new environments; weights and gate stay as they are.
 
@@ -41,6 +44,9 @@ def adapt(
         strategy: How the expert of an environment is found.
         steps: Gradient steps.
         lr: Step size.
+        fine_tune_steps: After that, so many steps on a copy's low-rank factors too (GEPS and CoDA);
+            the copy is written as `model` into the folder.
+        fine_tune_lr: Step size of these.
     """
     module = load_module(ckpt_path)
     torch.set_num_threads(module.num_threads or torch.get_num_threads())
@@ -48,10 +54,11 @@ def adapt(
     support = Trajectories.of(content.ood_train or content.train)
     scored = Trajectories.of(content.ood_test) if content.ood_test is not None else support
     adapted = Adaptation(strategy, steps, lr)(module.network, support)
+    system = module.network
+    if fine_tune_steps:
+        system, adapted = LowRankTuning(fine_tune_steps, fine_tune_lr)(system, support, adapted)
     with torch.no_grad():
-        solution = module.network(
-            scored.x0, scored.t, contexts=adapted.contexts, experts=adapted.experts
-        )
+        solution = system(scored.x0, scored.t, contexts=adapted.contexts, experts=adapted.experts)
     errors = mse(solution.states, scored.x)
     folder = Path(out)
     try:
@@ -71,6 +78,8 @@ def adapt(
             "failures": solution.failures(),
         }
         (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+        if fine_tune_steps:
+            system.save_pretrained(folder / "model")
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose --out") from error
     table = Table("environment", "expert", "MSE adapted to", "MSE scored")

@@ -12,7 +12,7 @@ from mixtura.apps.dynamics.configurations import read
 from mixtura.apps.dynamics.table import markdown, summarise, write_table
 from mixtura.apps.dynamics.training_run import train
 from mixtura.core.errors import InputError
-from mixtura.training.checkpoint import write_whole
+from mixtura.training.whole_files import write_whole
 
 __all__ = ["benchmark"]
 
