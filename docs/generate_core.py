@@ -46,6 +46,7 @@ EXAMPLES: list[Any] = [
     core.GroupBalance(4),
     core.GroupedBalance(4),
     core.ActiveScores(2),
+    core.MarginalEntropy(),
     core.MixtureFit(),
     core.SelectorEntropy(),
     core.ExpertDiversity(),
@@ -60,6 +61,7 @@ EXAMPLES: list[Any] = [
     core.TokenUnits(),
     core.SegmentUnits(4),
     core.SampleUnits(),
+    core.AttendedSamples(64),
 ]
 
 FAMILIES: dict[str, tuple[type, str, str]] = {

@@ -8,6 +8,7 @@ from mixtura.core.testing import ROUTERS, RouterCase
 
 JUMPS = {
     "top_any": "the gradient is straight-through",
+    "hard_weights": "the gradient is straight-through",
     "st_moe": "the gradient is straight-through",
     "mixture_model": "the router is detached",
     "kmeans": "the centroids move",

@@ -106,7 +106,7 @@ def test_counts_are_right_under_accumulation_and_checkpointing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("score", "k", "group"), [("max", None, 0), ("top2", None, 1), ("topk_over_groups", 1, 0)]
+    ("score", "k", "group"), [("max", None, 0), ("top2", None, 1), ("topk_over_groups", 2, 1)]
 )
 def test_groups_are_scored_in_three_ways(score: str, k: int | None, group: int) -> None:
     limit = GroupLimit(2, 1, score=score, k=k)

@@ -64,7 +64,7 @@ def test_queues_per_sample_and_rules() -> None:
 
 
 def test_a_list_of_assignments_has_no_queue() -> None:
-    with pytest.raises(InputError, match="units choose experts"):
+    with pytest.raises(InputError, match="what units choose"):
         decide(Capacity(ExpertChoice(1.0, over="pool")), FIRST)
 
 

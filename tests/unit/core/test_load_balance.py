@@ -72,7 +72,7 @@ def test_renormalised_top1_weights_give_the_router_no_task_gradient():
 
 
 def test_senseless_settings_are_refused():
-    with pytest.raises(InputError, match="must not be negative"):
+    with pytest.raises(InputError, match="must be at least 0"):
         LoadBalance(-1.0)
     with pytest.raises(InputError, match="at least one routing"):
         load_balance([])

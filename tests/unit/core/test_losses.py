@@ -16,6 +16,7 @@ from mixtura.core import (
     KMeansScore,
     LinearScore,
     LoadBalance,
+    MarginalEntropy,
     MixtureFit,
     MixtureModelScore,
     MLPExperts,
@@ -39,7 +40,9 @@ from mixtura.core import (
     importance,
     load_balance,
     locality,
+    marginal_entropy,
     record_routing,
+    router_entropy,
     router_z,
     routing_variance,
     smooth_load,
@@ -247,6 +250,58 @@ def test_free_logits_take_the_shape_of_the_prior() -> None:
     for e in range(3):
         p = logits.detach().softmax(-1)[:, e].numpy()
         assert stats.kstest(p, stats.beta(1.0, 2.0).cdf).statistic < 0.05
+
+
+def test_experts_that_are_never_chosen_together_are_compared_by_a_probe() -> None:
+    torch.manual_seed(0)
+    loss = ExpertOrthogonality(1.0, probe=2, probe_share=0.5)
+    layer = MoELayer(Router(LinearScore(4, 4), TopK(1)), MLPExperts(4, 4, 6), losses=[loss])
+    x = torch.randn(10, 4)
+    mask = torch.arange(10) > 0
+    with record_routing(layer.train()) as record:
+        y = layer(x, mask=mask)
+    (call,) = record.calls[""]
+    probing = call.probing
+    assert probing is not None
+    assert probing.num_units == 5
+    assert set(probing.chosen.sum(-1).tolist()) <= {0, 3}  # masked units have none
+    term = record.losses()["expert_orthogonality/"]
+    assert 0 < term.item() < 1
+    (gradient,) = torch.autograd.grad(term, layer.experts.up)
+    assert gradient.abs().sum() > 0
+    torch.testing.assert_close(y, layer.eval()(x, mask=mask))
+    with torch.no_grad():
+        layer.experts.up.copy_(layer.experts.up[:1].expand(4, -1, -1))
+        layer.experts.down.copy_(layer.experts.down[:1].expand(4, -1, -1))
+    with record_routing(layer.train()) as record:
+        layer(x)
+    assert record.losses()["expert_orthogonality/"].item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_marginal_and_conditional_entropy_make_the_mutual_information() -> None:
+    decided = routing([[1.0, 0.0], [0.0, 1.0]])
+    assert marginal_entropy([decided]).item() == pytest.approx(math.log(2))
+    one_sided = routing([[1.0, 0.0], [1.0, 0.0]])
+    assert marginal_entropy([one_sided]).item() == pytest.approx(0.0, abs=1e-6)
+    assert MarginalEntropy()([decided, one_sided]).item() == pytest.approx(
+        0.75 * math.log(0.75) + 0.25 * math.log(0.25)
+    )
+    p = torch.rand(50, 3).softmax(-1)
+    information = (p * (p / p.mean(0)).log()).sum(-1).mean()
+    found = marginal_entropy([routing(p.tolist())]) - router_entropy([routing(p.tolist())])
+    assert found.item() == pytest.approx(information.item(), abs=1e-5)
+
+
+def test_groups_of_experts_may_be_any() -> None:
+    call = routing([[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]], k=2)
+    for count in ("assignments", "units"):
+        even, told = (group_balance([call], g, count=count) for g in (2, [0, 0, 1, 1]))
+        assert told.item() == pytest.approx(even.item())
+    # f'_j: means of R / (k U) count_i over {0, 3} and {1, 2}; P'_j: sums of mean scores
+    assert group_balance([call], [0, 1, 1, 0]).item() == pytest.approx(1.0)
+    assert group_balance([call], [0, 1, 1, 1]).item() == pytest.approx(0.25 * 1 + 0.75 * 1)
+    with pytest.raises(InputError, match="group of each of 4"):
+        group_balance([call], [0, 1])
 
 
 def test_a_prior_for_each_label() -> None:

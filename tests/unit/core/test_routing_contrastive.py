@@ -117,7 +117,7 @@ def test_recomputed_activations_give_the_same_gradients():
 
 
 def test_rows_are_kept_only_where_a_loss_needs_them():
-    moe, x = layer(TopK(1)), torch.randn(5, 6)
+    moe, x = layer(TopK(1, renormalize="never")), torch.randn(5, 6)
     assert torch.equal(moe.eval().route(x).rows, x)
     assert MoELayer(moe.router, moe.experts).route(x).rows is None
 
@@ -126,7 +126,9 @@ def test_refusals():
     x = torch.randn(5, 6)
     with pytest.raises(InputError, match="needs prototypes and rows"):
         routing_contrastive([Router(LinearScore(6, 3), TopK(1))(x)])
-    router = Router(CosineScore(6, 3, projection=2), TopK(1), activation="identity")
+    router = Router(
+        CosineScore(6, 3, projection=2), TopK(1, renormalize="never"), activation="identity"
+    )
     projected = MoELayer(router, MLPExperts(3, 6, 8), losses=[RoutingContrastive()]).eval()
     with pytest.raises(InputError, match="without a projection"):
         routing_contrastive([projected.route(x)])

@@ -6,8 +6,10 @@ import torch
 from mixtura.core import (
     ForceBalanced,
     InputError,
+    LinearScore,
     Percentile,
     Positive,
+    Router,
     Scored,
     Threshold,
     TopK,
@@ -63,7 +65,7 @@ def test_round_robin() -> None:
     assert routing.index.tolist() == [[0, 1], [2, 0]]
     torch.testing.assert_close(routing.weight, torch.tensor([0.25, 0.75, 0.75, 0.25]))
     with pytest.raises(InputError, match="at most the number of experts"):
-        ForceBalanced(4)(scored([0.1, 0.3, 0.6]), num_experts=3)
+        Router(LinearScore(2, 3), ForceBalanced(4))
 
 
 def test_equal_weights() -> None:

@@ -49,5 +49,5 @@ def test_a_mask_of_another_shape_is_refused():
 
 
 def test_a_segment_needs_a_token():
-    with pytest.raises(InputError, match="at least one token"):
+    with pytest.raises(InputError, match="size must be at least 1"):
         SegmentUnits(0)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Sinkhorn,
         balanced_assignment,
     )
+    from mixtura.core.attended_samples import AttendedSamples
     from mixtura.core.attention_mixture import AttentionMixture
     from mixtura.core.beta_distribution import beta_cdf
     from mixtura.core.chain import Chain
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         AttentionExperts,
         ConvExperts,
         DeepMLPExperts,
+        EmbeddingExperts,
         ExpertGroups,
         Experts,
         ExternalExperts,
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
         Importance,
         LoadBalance,
         Loss,
+        MarginalEntropy,
         MixtureFit,
         MutualInformation,
         RouterEntropy,
@@ -111,6 +114,7 @@ if TYPE_CHECKING:
         importance,
         load_balance,
         locality,
+        marginal_entropy,
         mutual_information,
         router_entropy,
         router_z,
@@ -144,6 +148,7 @@ if TYPE_CHECKING:
         Score,
         Scored,
         SlotScore,
+        TableScore,
         TopAnyScore,
     )
     from mixtura.core.selections import (
@@ -151,6 +156,7 @@ if TYPE_CHECKING:
         Capacity,
         ExpertChoice,
         ForceBalanced,
+        HardWeights,
         JointWithShared,
         Percentile,
         PoolChoice,
@@ -218,6 +224,7 @@ _ROOMS = {
     "errors": ("InputError",),
     "experts": (
         "DeepMLPExperts",
+        "EmbeddingExperts",
         "ExpertGroups",
         "Experts",
         "GLUExperts",
@@ -261,6 +268,7 @@ _ROOMS = {
         "Importance",
         "LoadBalance",
         "Loss",
+        "MarginalEntropy",
         "MixtureFit",
         "MutualInformation",
         "RouterEntropy",
@@ -279,6 +287,7 @@ _ROOMS = {
         "importance",
         "load_balance",
         "locality",
+        "marginal_entropy",
         "mutual_information",
         "router_entropy",
         "router_z",
@@ -312,6 +321,7 @@ _ROOMS = {
         "Score",
         "Scored",
         "SlotScore",
+        "TableScore",
         "TopAnyScore",
     ),
     "selections": (
@@ -319,6 +329,7 @@ _ROOMS = {
         "Capacity",
         "ExpertChoice",
         "ForceBalanced",
+        "HardWeights",
         "JointWithShared",
         "Percentile",
         "PoolChoice",
@@ -340,6 +351,7 @@ _ROOMS = {
     "slots": ("SlotRouting",),
     "statistics": ("LayerStatistics",),
     "structure": ("append_experts", "replace_expert", "select_experts"),
+    "attended_samples": ("AttendedSamples",),
     "units": ("SampleUnits", "SegmentUnits", "TokenUnits", "Units"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -351,6 +363,7 @@ __all__ = [
     "ActiveScores",
     "Adjustment",
     "All",
+    "AttendedSamples",
     "AttentionExperts",
     "AttentionMixture",
     "BalanceBias",
@@ -374,6 +387,7 @@ __all__ = [
     "DirichletPrior",
     "Dispatch",
     "Edit",
+    "EmbeddingExperts",
     "ExpertChoice",
     "ExpertDiversity",
     "ExpertGroups",
@@ -393,6 +407,7 @@ __all__ = [
     "GroupedBalance",
     "GroupedScore",
     "GumbelNoise",
+    "HardWeights",
     "HashScore",
     "HyperplaneHashScore",
     "Importance",
@@ -408,6 +423,7 @@ __all__ = [
     "Loss",
     "MLPExperts",
     "MLPScore",
+    "MarginalEntropy",
     "MixtureFit",
     "MixtureModelScore",
     "MoELayer",
@@ -455,6 +471,7 @@ __all__ = [
     "Stage",
     "StagedTraining",
     "StraightThrough",
+    "TableScore",
     "Threshold",
     "TokenUnits",
     "TopAny",
@@ -490,6 +507,7 @@ __all__ = [
     "layer_capacity",
     "load_balance",
     "locality",
+    "marginal_entropy",
     "merge_to_dense",
     "moe_layers",
     "mutual_information",

@@ -13,6 +13,7 @@ from mixtura.core.dispatch import Dispatch, dispatch_by_name
 from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
 from mixtura.core.losses.base import Loss
+from mixtura.core.probing import probe
 from mixtura.core.replay import replayed
 from mixtura.core.router import Router
 from mixtura.core.routing import Routing
@@ -62,6 +63,9 @@ class MoELayer(nn.Module):
         self.dispatch: Dispatch = dispatch_by_name(dispatch)
         self.units = TokenUnits() if units is None else units
         self._keeps_outputs = any("outputs" in loss.needs for loss in self.losses)
+        probes = [loss for loss in self.losses if loss.probe]
+        self._probe = max(probes, key=lambda loss: loss.probe, default=None)
+        self._width = experts.dim
         self._sink: Sink | None = None
         self._observer: tuple[str, Any] | None = None
         self._warned = False
@@ -140,6 +144,11 @@ class MoELayer(nn.Module):
                 f"the routing is for {routing.num_units} units, but the input has "
                 f"{units.shape[0]}; route an input of this size"
             )
+        if units.shape[-1] != self._width and self._width is not None:
+            raise InputError(
+                f"the experts take rows of width {self._width}, got {units.shape[-1]}; make the "
+                "experts' dim and the width of the input equal"
+            )
         if self._observer is not None:
             name, observation = self._observer
             y = observation.watch(name, self, units, routing)
@@ -150,6 +159,9 @@ class MoELayer(nn.Module):
             y = routing.combine(rows)
             if self._keeps_outputs and self._sink is not None:
                 routing.outputs = rows
+        if self._probe is not None and self._sink is not None and self.training:
+            loss = self._probe
+            routing.probing = probe(self.experts, units, routing, loss.probe, loss.probe_share)
         if self.shared is None:
             return self.units.ungroup(y, x.shape)
         shared = self.shared(x if self.shared.view == "input" else units)

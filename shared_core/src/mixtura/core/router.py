@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mixtura.core.adjustments.base import Adjustment
+from mixtura.core.checks import check_number, check_option
 from mixtura.core.configuration import configurable
 from mixtura.core.edits.base import Edit, apply_edits
 from mixtura.core.errors import InputError
@@ -43,6 +44,8 @@ class Router(nn.Module):
             (Switch Transformers); the experts see the original.
         adjustments: steps between score function and selection, in this order: balance bias, group
             limit, GatePro, Sinkhorn, ...
+        causal: refuse whatever lets the decision about a unit depend on other units: the future
+            of a sequence, the rest of a batch.
 
     Attributes:
         edits: reversible changes to the decision; see `edit_routing`.
@@ -63,17 +66,16 @@ class Router(nn.Module):
         reserved: int = 0,
         jitter: float = 0.0,
         adjustments: Sequence[Adjustment] = (),
+        causal: bool = False,
     ) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise InputError(f"temperature must be positive, got {temperature}")
-        if not 0 <= dropout < 1:
-            raise InputError(f"router dropout must be in [0, 1), got {dropout}")
-        if not 0 <= jitter < 1:
-            raise InputError(f"router jitter must be in [0, 1), got {jitter}")
-        if reserved < 0:
-            raise InputError(f"the number of reserved experts must not be negative, got {reserved}")
-        check_pair(score, selection, activation, adjustments)
+        check_number("temperature", temperature, above=0)
+        check_number("dropout", dropout, least=0, below=1)
+        check_number("jitter", jitter, least=0, below=1)
+        check_number("reserved", reserved, least=0)
+        check_pair(score, selection, activation, adjustments, reserved=reserved)
+        if causal:
+            check_causal(selection, adjustments)
         self.score_function = score
         self.selection = selection
         self.activation: Activation = activation
@@ -81,6 +83,7 @@ class Router(nn.Module):
         self.dropout = dropout
         self.reserved = reserved
         self.jitter = jitter
+        self.causal = causal
         self.add_module("adjustments", nn.ModuleList(adjustments))
         self.edits: list[Edit] = []
         self.frozen = False
@@ -152,10 +155,10 @@ class Router(nn.Module):
         free = mask
         if forced is not None:
             free = forced < 0 if mask is None else mask & (forced < 0)
-        if free is not None and free.shape != scored.scores.shape[:1]:
+        if free is not None and (free.shape != scored.scores.shape[:1] or free.dtype != torch.bool):
             raise InputError(
-                f"mask and forced need one entry for each of {len(scored.scores)} units, got "
-                f"{tuple(free.shape)}"
+                f"mask and forced need one entry for each of {len(scored.scores)} units, true or "
+                f"false and a number, got {tuple(free.shape)} of {free.dtype}"
             )
         scored.mask = free
         if self.edits:
@@ -246,16 +249,19 @@ def activate(
 
 
 def check_pair(
-    score: Score, selection: Selection, activation: str, adjustments: Sequence[Adjustment]
+    score: Score,
+    selection: Selection,
+    activation: str,
+    adjustments: Sequence[Adjustment],
+    *,
+    reserved: int = 0,
 ) -> None:
     """Refuse a score function, an activation and a selection that make no sense together.
 
     Raises:
         InputError: with a sentence that says why.
     """
-    names = ("softmax", "sigmoid", "relu", "identity")
-    if activation not in names:
-        raise InputError(f"activation must be {', '.join(names)}, got {activation!r}")
+    check_option("activation", activation, get_args(Activation))
     if score.gives not in selection.accepts:
         raise InputError(
             f"{type(selection).__name__} selects from {' or '.join(sorted(selection.accepts))}, "
@@ -268,12 +274,59 @@ def check_pair(
         )
     for part in (selection, *adjustments):
         if part.activations is not None and activation not in part.activations:
+            if score.gives != "logits":
+                raise InputError(
+                    f"{type(part).__name__} needs scores from "
+                    f"{' or '.join(sorted(part.activations))}, but {type(score).__name__} gives "
+                    f"{score.gives}, to which no activation belongs; choose another part"
+                )
             raise InputError(
                 f"{type(part).__name__} needs scores from {' or '.join(sorted(part.activations))}, "
                 f"got activation {activation}; set one of these or choose another selection"
             )
+    selection.check(score, activation, reserved)
+    check_adjustments(score, selection, adjustments)
+
+
+def check_adjustments(
+    score: Score, selection: Selection, adjustments: Sequence[Adjustment]
+) -> None:
+    """Refuse adjustments that have no effect, or undo each other."""
+    before: Adjustment | None = None
     for adjustment in adjustments:
+        name = type(adjustment).__name__
+        if score.gives != "logits":
+            raise InputError(
+                f"{name} adjusts logits, but {type(score).__name__} gives {score.gives}; leave the "
+                "adjustment out"
+            )
+        if adjustment.ranks and not selection.ranks:
+            raise InputError(
+                f"{name} changes what experts are ranked by, but {type(selection).__name__} does "
+                "not rank them; leave the adjustment out or choose another selection"
+            )
+        if adjustment.replaces_ranking and selection.by_value:
+            raise InputError(
+                f"{name} ranks experts on a scale of its own, which {type(selection).__name__} "
+                "would compare with a threshold; choose a selection that takes the best, like TopK"
+            )
+        if adjustment.replaces_ranking and before is not None:
+            raise InputError(
+                f"{name} replaces what experts are ranked by, so {type(before).__name__} listed "
+                f"before it would count for nothing; list {name} first, or only one of them"
+            )
+        before = adjustment if adjustment.ranks else before
         adjustment.check(score, getattr(selection, "k", None))
+
+
+def check_causal(selection: Selection, adjustments: Sequence[Adjustment]) -> None:
+    """Refuse parts that let units compete."""
+    for part in (selection, *adjustments):
+        if not part.causal:
+            raise InputError(
+                f"the router is to be causal, but with {type(part).__name__} the decision about a "
+                "unit depends on other units; choose TopK, TopP or another part that is causal"
+            )
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mixtura.core.errors import InputError
 from mixtura.core.lazy import lazy
 from mixtura.core.rows import spread, weighted_collect
 
@@ -46,10 +47,13 @@ class Routing:
         input_weight: factor on the input row of each assignment, where a selection wants one.
         outputs: the experts' outputs of the valid assignments in the experts' order, not weighted,
             where a loss needs them.
+        probing: a decision about some of the units with more experts than were chosen, and with
+            their outputs, where a loss needs it.
     """
 
     index: Int[Tensor, "units choices"] | None
     valid: Bool[Tensor, "units choices"] | None
+    _choice_weight: Float[Tensor, "units choices"] | None = None
 
     def __init__(
         self,
@@ -81,6 +85,7 @@ class Routing:
         self.rows: Tensor | None = None
         self.input_weight: Tensor | None = None
         self.outputs: Tensor | None = None
+        self.probing: Routing | None = None
         self.replayed: Tensor | bool = False
         self.index = None
         self.valid = None
@@ -120,7 +125,13 @@ class Routing:
         )
         routing.index = index
         routing.valid = valid
+        routing._choice_weight = weight
         return routing
+
+    @property
+    def given_weight(self) -> Tensor:
+        """`weight` in the shape in which it was given, so that no reshape has to be derived."""
+        return self.weight if self._choice_weight is None else self._choice_weight
 
     @property
     def choices(self) -> int | None:
@@ -140,10 +151,15 @@ class Routing:
         return units.repeat_interleave(self.choices)
 
     @lazy
+    def _sorted(self) -> tuple[Int[Tensor, "assignments"], Int[Tensor, "assignments"]]:
+        """Experts in order, and the assignment of each."""
+        narrow = len(self.expert) > 2048 and self.num_experts < 2**15  # sorted faster, by radix
+        return torch.sort(self.expert.to(torch.int16) if narrow else self.expert, stable=True)
+
+    @lazy
     def order(self) -> Int[Tensor, "assignments"]:
         """Position in the experts' order -> assignment; stable, invalid ones last."""
-        narrow = len(self.expert) > 2048 and self.num_experts < 2**15  # sorted faster, by radix
-        return torch.argsort(self.expert.to(torch.int16) if narrow else self.expert, stable=True)
+        return self._sorted[1]
 
     @lazy
     def inverse(self) -> Int[Tensor, "assignments"]:
@@ -160,7 +176,7 @@ class Routing:
     def counts(self) -> Int[Tensor, "experts"]:
         """Valid assignments of each expert."""
         if not torch.compiler.is_compiling() and self.expert.device.type == "cpu":
-            return torch.bincount(self.expert, minlength=self.num_experts + 1)[: self.num_experts]
+            return self.offsets.diff(prepend=self.offsets.new_zeros(1)).to(torch.int64)
         ones = torch.ones_like(self.expert)
         counts = torch.zeros(self.num_experts + 1, dtype=torch.int64, device=ones.device)
         return counts.scatter_add_(0, self.expert, ones)[: self.num_experts]
@@ -168,7 +184,19 @@ class Routing:
     @lazy
     def offsets(self) -> Int[Tensor, "experts"]:
         """Where each expert's rows end in the experts' order (int32, cumulative counts)."""
-        return self.counts.cumsum(0, dtype=torch.int32)
+        if torch.compiler.is_compiling() or self.expert.device.type != "cpu":
+            return self.counts.cumsum(0, dtype=torch.int32)
+        experts = self._sorted[0]
+        each = torch.arange(self.num_experts, dtype=experts.dtype)
+        return torch.searchsorted(experts, each, right=True, out_int32=True)
+
+    @property
+    def host_counts(self) -> list[int]:
+        """Valid assignments of each expert, on the host."""
+        if self.expert.device.type != "cpu":
+            return self.counts.tolist()
+        ends = self.offsets.tolist()
+        return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
     @lazy
     def sorted_unit(self) -> Int[Tensor, "assignments"]:
@@ -180,7 +208,7 @@ class Routing:
     @lazy
     def sorted_expert(self) -> Int[Tensor, "assignments"]:
         """Expert of each assignment in the experts' order."""
-        return self.expert.index_select(0, self.order)
+        return self._sorted[0].to(self.expert.dtype)
 
     @lazy
     def sorted_weight(self) -> Float[Tensor, "assignments"]:
@@ -250,9 +278,32 @@ class Routing:
         """The same decision with other combine weights."""
         changed = copy(self)
         changed.weight = weight
+        changed._choice_weight = None
         for cached in ("sorted_weight", "dense_weight"):
             changed.__dict__.pop(cached, None)
         return changed
+
+    def for_rows(self, unit_of_row: Int[Tensor, "rows"]) -> "Routing":
+        """The decision about units as one about rows that belong to them, in any numbers.
+
+        Patch sets, ragged samples, nodes of a graph: route what stands for each unit, and let every
+        row follow its own.
+
+        Args:
+            unit_of_row: the unit of each row; -1 for a row that belongs to none.
+        """
+        if self.index is None:
+            raise InputError("rows can follow only units that chose their experts")
+        inside = unit_of_row >= 0
+        unit = unit_of_row.clamp_min(0)
+        valid = None if self.valid is None else self.valid.index_select(0, unit)
+        return Routing.from_choices(
+            self.index.index_select(0, unit),
+            self.weight.view_as(self.index).index_select(0, unit),
+            valid,
+            num_experts=self.num_experts,
+            mask=inside,
+        )
 
     def keep(self, kept: Bool[Tensor, "assignments"]) -> "Routing":
         """The same decision with only some of its assignments; the others become invalid."""

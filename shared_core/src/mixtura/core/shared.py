@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
 
 __all__ = ["OutputBias", "SharedExpert"]
@@ -36,8 +36,9 @@ class SharedExpert(nn.Module):
         view: Literal["row", "unit", "input"] = "row",
     ) -> None:
         super().__init__()
-        if view not in ("row", "unit", "input"):
-            raise InputError(f"the view of a shared expert is row, unit or input, got {view!r}")
+        check_sizes(gate_dim=gate_dim)
+        check_number("factor", factor)
+        check_option("view", view, ("row", "unit", "input"))
         self.module = module
         self.gate = None if gate_dim is None else nn.Linear(gate_dim, 1, bias=False)
         self.factor = factor
@@ -76,8 +77,7 @@ class OutputBias(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise InputError(f"dim must be at least 1, got {dim}")
+        check_sizes(dim=dim)
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Float[Tensor, "*rows dim"]) -> Float[Tensor, "*rows out"]:

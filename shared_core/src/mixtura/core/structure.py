@@ -170,7 +170,13 @@ def _select_in_router(layer: MoELayer, rows: Tensor, routed: int) -> None:
             _remember(module, num_experts=len(rows))
         for name in outgrown:
             setattr(module, name, len(rows))
-    check_pair(score, router.selection, router.activation, list(router.adjustments))
+    check_pair(
+        score,
+        router.selection,
+        router.activation,
+        list(router.adjustments),
+        reserved=router.reserved,
+    )
 
 
 def _check_experts(experts: Experts) -> None:

@@ -4,19 +4,21 @@ Experts and dispatch see units (units, ..., dim) and never learn what a unit was
 B samples, T positions, d width, U units, r rows of a unit.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 
 __all__ = ["Pool", "SampleUnits", "SegmentUnits", "TokenUnits", "Units", "pool_rows"]
 
-Pool = Literal["none", "flatten", "mean", "first"]
+Pool = Literal["none", "flatten", "mean", "first", "last"]
+Granularity = Literal["row", "unit"]
 
 
 class Units:
@@ -70,8 +72,7 @@ class TokenUnits(Units):
 
     def group_mask(self, mask: Bool[Tensor, "*batch"], shape: torch.Size) -> Bool[Tensor, "units"]:
         """The mask, flat."""
-        if mask.shape != shape[:-1]:
-            raise InputError(f"the mask must be {tuple(shape[:-1])}, got {tuple(mask.shape)}")
+        check_mask(mask, shape[:-1])
         return mask.reshape(-1)
 
 
@@ -84,15 +85,16 @@ class SegmentUnits(Units):
 
     Args:
         size: tokens of a segment.
-        pool: what the router sees: all tokens flattened, their mean or the first.
+        pool: what the router sees: all tokens flattened, their mean, the first or the last.
         granularity: whether an expert works on each token (`row`) or the flat segment (`unit`).
     """
 
     def __init__(
-        self, size: int, *, pool: Pool = "flatten", granularity: Literal["row", "unit"] = "row"
+        self, size: int, *, pool: Pool = "flatten", granularity: Granularity = "row"
     ) -> None:
-        if size < 1:
-            raise InputError(f"a segment has at least one token, got size {size}")
+        check_sizes(size=size)
+        check_option("pool", pool, get_args(Pool))
+        check_option("granularity", granularity, get_args(Granularity))
         self.size = size
         self.pooling: Pool = pool
         self.granularity = granularity
@@ -125,8 +127,7 @@ class SegmentUnits(Units):
         self, mask: Bool[Tensor, "*batch tokens"], shape: torch.Size
     ) -> Bool[Tensor, "units"]:
         """Segments with at least one real token."""
-        if mask.shape != shape[:-1]:
-            raise InputError(f"the mask must be {tuple(shape[:-1])}, got {tuple(mask.shape)}")
+        check_mask(mask, shape[:-1])
         padded = F.pad(mask, (0, -mask.shape[-1] % self.size), value=False)
         return padded.reshape(-1, self.size).any(-1)
 
@@ -141,6 +142,7 @@ class SampleUnits(Units):
     """
 
     def __init__(self, *, pool: Pool = "mean") -> None:
+        check_option("pool", pool, get_args(Pool))
         self.pooling: Pool = pool
 
     def group(self, x: Float[Tensor, "units *rows dim"]) -> Float[Tensor, "units *rows dim"]:
@@ -159,8 +161,7 @@ class SampleUnits(Units):
 
     def group_mask(self, mask: Bool[Tensor, "units"], shape: torch.Size) -> Bool[Tensor, "units"]:
         """The mask, one flag per sample."""
-        if mask.shape != shape[:1]:
-            raise InputError(f"the mask must be {tuple(shape[:1])}, got {tuple(mask.shape)}")
+        check_mask(mask, shape[:1])
         return mask
 
 
@@ -173,9 +174,18 @@ def pool_rows(units: Float[Tensor, "units *rows"], pool: Pool) -> Float[Tensor, 
     rows = units.flatten(1, -2)
     if pool == "mean":
         return rows.mean(1)
-    if pool == "first":
-        return rows[:, 0]
+    if pool in ("first", "last"):
+        return rows[:, 0 if pool == "first" else -1]
     raise InputError(
         f"a unit of shape {tuple(units.shape[1:])} has to be pooled for the router; choose pool "
-        "'flatten', 'mean' or 'first', or give route_on"
+        "'flatten', 'mean', 'first' or 'last', or give route_on"
     )
+
+
+def check_mask(mask: Tensor, shape: torch.Size) -> None:
+    """Refuse a mask of another shape, or one that does not hold true and false."""
+    if mask.shape != shape or mask.dtype != torch.bool:
+        raise InputError(
+            f"the mask must be {tuple(shape)} of true (real) and false (padding), got "
+            f"{tuple(mask.shape)} of {mask.dtype}"
+        )

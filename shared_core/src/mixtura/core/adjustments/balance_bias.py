@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from mixtura.core.adjustments.base import Adjustment
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
+from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
 from mixtura.core.scores.base import Score, Scored
 
@@ -30,8 +32,17 @@ class BalanceBias(PreciseBuffers, Adjustment):
 
     def __init__(self, num_experts: int) -> None:
         super().__init__()
+        check_sizes(num_experts=num_experts)
         self.num_experts = num_experts
         self.register_buffer("bias", torch.zeros(num_experts))
+
+    def check(self, score: Score, choices: int | None) -> None:
+        """One entry per expert that is scored."""
+        if score.num_experts != self.num_experts:
+            raise InputError(
+                f"the balance bias is for {self.num_experts} experts, but {score.num_experts} are "
+                "scored; make the two numbers equal"
+            )
 
     def on_scores(self, scored: Scored, score: Score) -> Scored:
         """The ranking with the bias."""

@@ -29,6 +29,8 @@ class BalancedAssignment(Adjustment):
     """
 
     activations = frozenset({"sigmoid", "softmax"})
+    replaces_ranking = True
+    causal = False
 
     def __init__(self, precision: float = 1e-3) -> None:
         super().__init__()

@@ -17,10 +17,16 @@ class Adjustment(nn.Module):
 
     Attributes:
         activations: the activations that it makes sense with; any when None.
+        ranks: whether it changes what the experts are chosen by.
+        replaces_ranking: whether nothing is left of what they were chosen by before.
+        causal: whether a unit's decision still depends on that unit alone, in training too.
         expert_axes: names of parameters and buffers with one entry per expert, and the axis.
     """
 
     activations: frozenset[str] | None = None
+    ranks: bool = True
+    replaces_ranking: bool = False
+    causal: bool = True
     expert_axes: ClassVar[dict[str, int]] = {}
 
     def on_logits(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mixtura.core.adjustments.base import Adjustment
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.memory import Memory
@@ -46,14 +47,11 @@ class GatePro(Adjustment):
         every_n_steps: int = 1,
     ) -> None:
         super().__init__()
-        if penalty < 0:
-            raise InputError(f"the penalty must not be negative, got {penalty}")
-        if mode not in ("subtract", "scale"):
-            raise InputError(f"mode must be subtract or scale, got {mode!r}")
-        if weights_from not in ("transformed", "original"):
-            raise InputError(f"weights_from is transformed or original, got {weights_from!r}")
-        if every_n_steps < 1:
-            raise InputError(f"every_n_steps must be at least 1, got {every_n_steps}")
+        check_number("penalty", penalty, least=0)
+        check_option("mode", mode, ("subtract", "scale"))
+        check_option("weights_from", weights_from, ("transformed", "original"))
+        check_sizes(every_n_steps=every_n_steps)
+        self.ranks = mode == "scale" or weights_from == "original"
         self.penalty = penalty
         self.mode = mode
         self.weights_from = weights_from

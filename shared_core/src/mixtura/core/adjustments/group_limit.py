@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 from mixtura.core.adjustments.base import Adjustment
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score, Scored
@@ -36,15 +37,15 @@ class GroupLimit(Adjustment):
         k: int | None = None,
     ) -> None:
         super().__init__()
-        if not 1 <= keep <= groups:
-            raise InputError(f"keep must be between 1 and the number of groups, got {keep}")
-        if score not in ("max", "top2", "topk_over_groups"):
-            raise InputError(f"a group's score is max, top2 or topk_over_groups, got {score!r}")
+        check_sizes(groups=groups, keep=keep, k=k)
+        check_number("keep", keep, most=groups)
+        check_option("score", score, ("max", "top2", "topk_over_groups"))
         if (score == "topk_over_groups") != (k is not None):
             raise InputError("k belongs to the group score topk_over_groups; give both or neither")
         if k is not None and k < keep:
             raise InputError(f"k must be at least the number of kept groups ({keep}), got {k}")
         self.groups = groups
+        self.k = k
         self.keep = keep
         self.best = {"max": 1, "top2": 2}.get(score) or (k or 0) // keep
 
@@ -64,6 +65,11 @@ class GroupLimit(Adjustment):
         if experts % self.groups:
             raise InputError(
                 f"{experts} experts cannot be put into {self.groups} groups of equal size"
+            )
+        if None not in (self.k, choices) and self.k != choices:
+            raise InputError(
+                f"the groups are scored for k = {self.k}, but a unit chooses {choices} experts; "
+                "make the two numbers equal"
             )
         reachable = self.keep * experts // self.groups
         if choices is not None and choices > reachable:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 
 from mixtura.core.adjustments.base import Adjustment
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score, Scored
 
 __all__ = ["GumbelNoise"]
@@ -23,11 +23,11 @@ class GumbelNoise(Adjustment):
     """
 
     activations = frozenset({"softmax", "sigmoid"})
+    replaces_ranking = True
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
-        if scale < 0:
-            raise InputError(f"the scale of the noise must not be negative, got {scale}")
+        check_number("scale", scale, least=0)
         self.scale = scale
         self.noisy = True
 
@@ -35,10 +35,6 @@ class GumbelNoise(Adjustment):
         """The ranking with noise."""
         if not (self.training and self.noisy and self.scale):
             return scored
-        if scored.ranking is not None:
-            raise InputError(
-                "Gumbel noise comes before what else changes the ranking; list it first"
-            )
         log_scores = scored.scores.detach().clamp_min(1e-20).log()
         gumbel = -torch.empty_like(log_scores).exponential_().clamp_min(1e-20).log()
         return replace(scored, ranking=log_scores + self.scale * gumbel)

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from mixtura.core.adjustments.base import Adjustment
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score, Scored
 from mixtura.core.sinkhorn_knopp import sinkhorn
 
@@ -25,14 +25,13 @@ class Sinkhorn(Adjustment):
     """
 
     activations = frozenset({"sigmoid", "softmax"})
+    replaces_ranking = True
+    causal = False
 
     def __init__(self, tolerance: float = 1e-4, *, max_iterations: int = 100) -> None:
         super().__init__()
-        if tolerance <= 0 or max_iterations < 1:
-            raise InputError(
-                "Sinkhorn needs a positive tolerance and at least one iteration, got "
-                f"{tolerance} and {max_iterations}"
-            )
+        check_number("tolerance", tolerance, above=0)
+        check_sizes(max_iterations=max_iterations)
         self.tolerance = tolerance
         self.max_iterations = max_iterations
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mixtura.core.adjustments.balance_bias import BalanceBias
+from mixtura.core.checks import check_number, check_option
 from mixtura.core.configuration import configurable
 from mixtura.core.controllers.base import Controller
-from mixtura.core.errors import InputError
 from mixtura.core.memory import Memory
 from mixtura.core.router import Router
 from mixtura.core.statistics import LayerStatistics
@@ -49,12 +49,11 @@ class BiasBalance(Controller):
         until_step: int | None = None,
     ) -> None:
         super().__init__()
-        if rate < 0:
-            raise InputError(f"the rate must not be negative, got {rate}")
-        if update not in ("sign", "proportional"):
-            raise InputError(f"the update is sign or proportional, got {update!r}")
-        if not 0 <= momentum < 1:
-            raise InputError(f"momentum must be in [0, 1), got {momentum}")
+        check_number("rate", rate, least=0)
+        check_option("update", update, ("sign", "proportional"))
+        check_number("momentum", momentum, least=0, below=1)
+        check_number("min_units", min_units, least=0)
+        check_number("until_step", until_step or 0, least=0)
         self.rate = rate
         self.update = update
         self.zero_mean = zero_mean

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.controllers.base import Controller
-from mixtura.core.errors import InputError
 from mixtura.core.memory import Memory
 from mixtura.core.router import Router
 from mixtura.core.statistics import LayerStatistics
@@ -47,12 +47,11 @@ class GateFreeze(Controller):
         patience: int = 1,
     ) -> None:
         super().__init__()
-        if criterion not in ("margin", "churn", "manual"):
-            raise InputError(f"the criterion is margin, churn or manual, got {criterion!r}")
-        if min_steps < 0 or patience < 1:
-            raise InputError(
-                f"expected min_steps >= 0 and patience >= 1, got {min_steps} and {patience}"
-            )
+        check_option("criterion", criterion, ("margin", "churn", "manual"))
+        check_number("min_steps", min_steps, least=0)
+        check_number("margin", margin, least=0)
+        check_number("churn", churn, least=0, most=1)
+        check_sizes(patience=patience)
         self.min_steps = min_steps
         self.criterion = criterion
         self.margin = margin
@@ -106,8 +105,8 @@ class GateFreeze(Controller):
     def _check(self, name: str, router: Router, holds: bool) -> None:
         if router.frozen:
             return
-        before = self.held.get(name, torch.tensor(0))
-        held = int(before) + 1 if holds else 0
+        before = int(self.held[name]) if name in self.held else 0
+        held = before + 1 if holds else 0
         self.held[name] = torch.tensor(held)
         if int(self.steps) >= self.min_steps and held >= self.patience:
             router.freeze()

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import torch
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
 from mixtura.core.controllers.base import Controller
-from mixtura.core.errors import InputError
 from mixtura.core.router import Router
 from mixtura.core.selections.positive import Positive
 from mixtura.core.statistics import LayerStatistics
@@ -30,8 +30,8 @@ class SparsityControl(Controller):
 
     def __init__(self, k: float, *, factor: float = 1.2) -> None:
         super().__init__()
-        if k <= 0 or factor <= 1:
-            raise InputError(f"expected k > 0 and a factor above 1, got {k} and {factor}")
+        check_number("k", k, above=0)
+        check_number("factor", factor, above=1)
         self.k = k
         self.factor = factor
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
 from mixtura.core.controllers.base import Controller
-from mixtura.core.errors import InputError
 from mixtura.core.router import Router
 from mixtura.core.selections.top_p import TopP
 from mixtura.core.statistics import LayerStatistics
@@ -43,10 +43,11 @@ class TopPControl(Controller):
         high: float = 0.99,
     ) -> None:
         super().__init__()
-        if target <= 0:
-            raise InputError(f"the target must be positive, got {target}")
-        if not 0 < low < high:
-            raise InputError(f"the bounds must be 0 < low < high, got {low} and {high}")
+        check_number("target", target, above=0)
+        check_number("kp", kp, least=0)
+        check_number("ki", ki, least=0)
+        check_number("low", low, above=0)
+        check_number("high", high, above=low)
         self.target = target
         self.kp = kp
         self.ki = ki

@@ -4,6 +4,7 @@ from mixtura.core.experts.attention import AttentionExperts
 from mixtura.core.experts.base import Experts
 from mixtura.core.experts.conv import ConvExperts
 from mixtura.core.experts.deep_mlp import DeepMLPExperts
+from mixtura.core.experts.embedding import EmbeddingExperts
 from mixtura.core.experts.external import ExternalExperts
 from mixtura.core.experts.glu import GLUExperts
 from mixtura.core.experts.groups import ExpertGroups
@@ -22,6 +23,7 @@ __all__ = [
     "AttentionExperts",
     "ConvExperts",
     "DeepMLPExperts",
+    "EmbeddingExperts",
     "ExpertGroups",
     "Experts",
     "ExternalExperts",

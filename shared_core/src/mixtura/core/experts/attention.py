@@ -5,9 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import init_per_expert
 
 __all__ = ["AttentionExperts"]

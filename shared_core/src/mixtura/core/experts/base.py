@@ -19,11 +19,13 @@ class Experts(nn.Module):
 
     Attributes:
         num_experts: E.
+        dim: width of a row, where all experts take the same.
         stacked: whether `batched` and `grouped` compute all experts at once.
         prefers_mix: whether `mix` is cheaper than moving the rows to their experts.
     """
 
     num_experts: int
+    dim: int | None = None
     stacked: bool = False
     prefers_mix: bool = False
 

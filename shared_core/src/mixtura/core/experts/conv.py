@@ -5,11 +5,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.experts.activations import activation_function
 from mixtura.core.experts.base import Experts
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import init_per_expert
 
 __all__ = ["ConvExperts"]
@@ -51,6 +51,7 @@ class ConvExperts(Experts):
             raise InputError(f"a convolution runs over 1 or 2 dimensions, got dims={dims}")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise InputError(f"kernel_size must be odd, got {kernel_size}; the size would change")
+        self.dim = dim
         self.num_experts = num_experts
         self.dims = dims
         self.activation = activation_function(activation)

@@ -1,17 +1,17 @@
 """MLP experts of any depth, whose outputs may share one scale."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.experts.activations import activation_function
 from mixtura.core.experts.base import Experts
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import init_per_expert
 from mixtura.core.replay import replayed
 
@@ -63,8 +63,10 @@ class DeepMLPExperts(Experts):
         if not widths:
             raise InputError("an MLP expert needs at least one layer, got no widths")
         check_sizes(num_experts=num_experts, dim=dim, **{"every width": min(widths)})
-        if norm not in ("batch", "layer", "none"):
-            raise InputError(f"the norm of an expert is batch, layer or none, got {norm!r}")
+        check_option("norm", norm, get_args(Norm))
+        check_number("momentum", momentum, least=0, most=1)
+        check_number("eps", eps, above=0)
+        self.dim = dim
         self.num_experts = num_experts
         self.activation = activation_function(activation)
         self.output_activation = activation_function(output_activation)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.routing import Routing, combine
 
 __all__ = ["ExternalExperts"]

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.experts.layouts import Batched, Grouped, Layout
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import StackedExperts
 
 __all__ = ["GRUExperts"]
@@ -34,6 +34,7 @@ class GRUExperts(StackedExperts):
     def __init__(self, num_experts: int, dim: int, hidden_dim: int, *, last: bool = False) -> None:
         super().__init__()
         check_sizes(num_experts=num_experts, dim=dim, hidden_dim=hidden_dim)
+        self.dim = dim
         self.num_experts = num_experts
         self.last = last
         self.input = nn.Parameter(torch.empty(num_experts, 3 * hidden_dim, dim))

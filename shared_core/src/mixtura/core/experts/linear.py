@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.experts.layouts import Layout
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
 
 __all__ = ["LinearExperts"]
@@ -31,6 +31,7 @@ class LinearExperts(StackedExperts):
         super().__init__()
         out_dim = dim if out_dim is None else out_dim
         check_sizes(num_experts=num_experts, dim=dim, out_dim=out_dim)
+        self.dim = dim
         self.num_experts = num_experts
         self.weight = nn.Parameter(torch.empty(num_experts, out_dim, dim))
         self.register_parameter(

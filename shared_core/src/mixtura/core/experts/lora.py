@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.experts.layouts import Layout
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
 from mixtura.core.routing import Routing
 
@@ -52,6 +52,8 @@ class LoRAExperts(StackedExperts):
         super().__init__()
         out_dim = dim if out_dim is None else out_dim
         check_sizes(num_experts=num_experts, dim=dim, rank=rank, out_dim=out_dim)
+        check_number("scale", scale)
+        self.dim = dim
         self.num_experts = num_experts
         self.scale = scale
         self.prefers_mix = num_experts * rank <= WIDEST_BOTTLENECK

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
@@ -43,6 +44,8 @@ class WithSimpleExperts(Experts):
         constants = list(simple).count("constant")
         if constants and dim is None:
             raise InputError("constant experts need the width of a row; give dim")
+        check_sizes(dim=dim)
+        self.dim = bank.dim
         self.bank = bank
         self.simple = tuple(simple)
         self.num_experts = bank.num_experts + len(self.simple)

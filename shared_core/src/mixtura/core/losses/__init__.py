@@ -14,6 +14,7 @@ from mixtura.core.losses.group_balance import (
 from mixtura.core.losses.importance import Importance, SmoothLoad, importance, smooth_load
 from mixtura.core.losses.load_balance import LoadBalance, load_balance
 from mixtura.core.losses.locality import locality
+from mixtura.core.losses.marginal_entropy import MarginalEntropy, marginal_entropy
 from mixtura.core.losses.mixture_fit import MixtureFit
 from mixtura.core.losses.mutual_information import MutualInformation, mutual_information
 from mixtura.core.losses.router_entropy import RouterEntropy, router_entropy
@@ -40,6 +41,7 @@ __all__ = [
     "Importance",
     "LoadBalance",
     "Loss",
+    "MarginalEntropy",
     "MixtureFit",
     "MutualInformation",
     "RouterEntropy",
@@ -58,6 +60,7 @@ __all__ = [
     "importance",
     "load_balance",
     "locality",
+    "marginal_entropy",
     "mutual_information",
     "router_entropy",
     "router_z",

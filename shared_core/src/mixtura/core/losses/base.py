@@ -1,13 +1,13 @@
 """What every auxiliary loss is."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_number, check_option
 from mixtura.core.configuration import to_config
-from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 
 __all__ = ["Loss", "Scope"]
@@ -24,6 +24,9 @@ class Loss:
         scope: whether each layer has its own term or all layers together have one.
         needs: what a layer has to leave in a routing for this loss besides the decision itself:
             `rows`, what the router looked at; `outputs`, what the experts made of them.
+        probe: experts to add to the chosen ones of some units, whose outputs the loss then sees
+            beside theirs; none in general.
+        probe_share: part of the units that are probed.
 
     Args:
         weight: factor of the term.
@@ -32,12 +35,12 @@ class Loss:
 
     name: str
     needs: frozenset[str] = frozenset()
+    probe: int = 0
+    probe_share: float = 1.0
 
     def __init__(self, weight: float, scope: Scope = "layer") -> None:
-        if weight < 0:
-            raise InputError(f"the weight of a loss must not be negative, got {weight}")
-        if scope not in ("layer", "model"):
-            raise InputError(f"the scope of a loss is layer or model, got {scope!r}")
+        check_number("the weight of a loss", weight, least=0)
+        check_option("the scope of a loss", scope, get_args(Scope))
         self.weight = weight
         self.scope: Scope = scope
 

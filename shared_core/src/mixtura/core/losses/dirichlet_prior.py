@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixtura.core.beta_distribution import beta_cdf
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss, Scope
@@ -79,8 +80,10 @@ class DirichletPrior(Loss):
         scope: Scope = "layer",
     ) -> None:
         super().__init__(weight, scope)
-        if max_units is not None and max_units < 2:
-            raise InputError(f"max_units must be at least 2, got {max_units}")
+        check_number("max_units", 2 if max_units is None else max_units, least=2)
+        for vector in [alpha] if by_label is None else by_label:
+            for number in [vector] if isinstance(vector, int | float) else vector:
+                check_number("alpha", number, above=0)
         self.alpha = alpha
         self.by_label = by_label
         self.max_units = max_units

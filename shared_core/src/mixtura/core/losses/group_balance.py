@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss
@@ -17,9 +19,23 @@ from mixtura.core.routing import Routing
 __all__ = ["GroupBalance", "GroupedBalance", "group_balance", "grouped_balance"]
 
 
+Groups = int | Sequence[int]
+
+
+def group_of(groups: Groups, routed: int) -> Int[Tensor, "routed"]:
+    """The group of each expert: equal shares in the order of the experts, or as it is told."""
+    if isinstance(groups, int):
+        if routed % groups:
+            raise InputError(f"{routed} experts cannot be put into {groups} groups of equal size")
+        return torch.arange(routed) // (routed // groups)
+    if len(groups) != routed:
+        raise InputError(f"expected the group of each of {routed} experts, got {len(groups)}")
+    return torch.tensor(list(groups))
+
+
 def group_balance(
     calls: Sequence[Routing],
-    groups: int,
+    groups: Groups,
     *,
     count: Literal["assignments", "units"] = "assignments",
     limit: int = 1,
@@ -37,38 +53,38 @@ def group_balance(
 
     Args:
         calls: token-choice routings with scores.
-        groups: D, number of groups of equal size, in the order of the experts.
+        groups: D, number of groups of equal size in the order of the experts, or the number of the
+            group of each expert.
         count: see above.
         limit: M, groups that a unit may use.
     """
-    counts: Tensor | float = 0.0
-    sums: Tensor | float = 0.0
-    units: Tensor | float = 0.0
-    slots: Tensor | float = 0.0
+    check_option("count", count, ("assignments", "units"))
+    used_by: list[Tensor] = []
+    sums: list[Tensor] = []
+    units: list[Tensor] = []
+    slots: list[Tensor] = []
     for call in calls:
         scores = scores_of(call)
         routed = scores.shape[-1]
-        if routed % groups:
-            raise InputError(f"{routed} experts cannot be put into {groups} groups of equal size")
-        alive = torch.ones(len(scores), dtype=torch.bool, device=scores.device)
-        alive = alive if call.free is None else call.free
-        used = (call.chosen[:, :routed] & alive[:, None]).unflatten(-1, (groups, -1))
-        used = used.any(-1) if count == "units" else used.sum(-1)
-        counts = counts + used.sum(0)
-        sums = sums + (scores * alive[:, None]).sum(0).unflatten(-1, (groups, -1)).sum(-1)
-        units = units + alive.sum()
-        slots = slots + alive.sum() * (call.choices or 1)
-    if not isinstance(sums, Tensor) or not isinstance(counts, Tensor):
+        member = F.one_hot(group_of(groups, routed)).to(scores)  # (R, D)
+        alive = scores.new_ones(len(scores)) if call.free is None else call.free.to(scores.dtype)
+        used = (call.chosen[:, :routed] * alive[:, None]) @ member
+        if count == "units":
+            used_by.append((used > 0).to(scores.dtype).sum(0))
+        else:
+            used_by.append(used.sum(0) * routed / member.sum(0).clamp_min(1))
+        sums.append((scores * alive[:, None]).sum(0) @ member)
+        units.append(alive.sum())
+        slots.append(alive.sum() * (call.choices or 1))
+    if not calls:
         raise InputError("a balance loss needs at least one routing")
-    many = torch.as_tensor(units).clamp_min(1)
+    counts, score_sum = torch.stack(used_by).sum(0), torch.stack(sums).sum(0)
+    many = torch.stack(units).sum().clamp_min(1)
     if count == "units":
-        frequency = groups / limit * counts / many
-    elif count == "assignments":
-        # mean over a group of R / (k U) count_i is D / (k U) times the group's count
-        frequency = groups * counts / torch.as_tensor(slots).clamp_min(1)
+        frequency = len(counts) / limit * counts / many
     else:
-        raise InputError(f"count must be assignments or units, got {count!r}")
-    return (frequency * sums / many).sum()
+        frequency = counts / torch.stack(slots).sum().clamp_min(1)
+    return (frequency * score_sum / many).sum()
 
 
 def grouped_balance(calls: Sequence[Routing], groups: int) -> Float[Tensor, ""]:
@@ -108,7 +124,7 @@ class GroupBalance(Loss):
     """`group_balance` as a configured loss.
 
     Args:
-        groups: number of groups.
+        groups: number of groups of equal size, or the number of the group of each expert.
         weight: factor of the term; 0.05 (devices) and 0.02 (communication) in DeepSeek-V2.
         count: assignments or units.
         limit: groups that a unit may use, for `units`.
@@ -118,16 +134,18 @@ class GroupBalance(Loss):
 
     def __init__(
         self,
-        groups: int,
+        groups: Groups,
         weight: float = 0.05,
         *,
         count: Literal["assignments", "units"] = "assignments",
         limit: int = 1,
     ) -> None:
         super().__init__(weight)
-        if groups < 1 or limit < 1:
-            raise InputError(f"groups and limit must be at least 1, got {groups} and {limit}")
-        self.groups = groups
+        check_sizes(limit=limit)
+        for group in [groups - 1] if isinstance(groups, int) else groups:
+            check_number("the number of a group", group, least=0)
+        check_option("count", count, ("assignments", "units"))
+        self.groups: Groups = groups if isinstance(groups, int) else tuple(groups)
         self.count: Literal["assignments", "units"] = count
         self.limit = limit
 
@@ -149,8 +167,7 @@ class GroupedBalance(Loss):
 
     def __init__(self, groups: int, weight: float = 0.01) -> None:
         super().__init__(weight)
-        if groups < 1:
-            raise InputError(f"groups must be at least 1, got {groups}")
+        check_sizes(groups=groups)
         self.groups = groups
 
     def __call__(self, calls: Sequence[Routing]) -> Float[Tensor, ""]:

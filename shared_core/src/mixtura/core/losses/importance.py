@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss, Scope
@@ -106,8 +107,7 @@ class SmoothLoad(Loss):
 
     def __init__(self, k: int, weight: float = 0.1) -> None:
         super().__init__(weight)
-        if k < 1:
-            raise InputError(f"k must be at least 1, got {k}")
+        check_sizes(k=k)
         self.k = k
 
     def __call__(self, calls: Sequence[Routing]) -> Float[Tensor, ""]:

@@ -4,12 +4,13 @@ Shape letters: S samples (or one batch), U units, N assignments, R routed expert
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
 
+from mixtura.core.checks import check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss, Scope
@@ -19,13 +20,14 @@ __all__ = ["LoadBalance", "load_balance"]
 
 Normalization = Literal["one", "k", "units_k", "mean"]
 Scores = Literal["scores", "share", "softmax"]
+Per = Literal["batch", "sample"]
 
 
 def load_balance(
     calls: Sequence[Routing],
     *,
     normalization: Normalization = "one",
-    per: Literal["batch", "sample"] = "batch",
+    per: Per = "batch",
     first_only: bool = False,
     count_dropped: bool = True,
     scores: Scores = "scores",
@@ -79,8 +81,7 @@ def load_balance(
         distributed.all_reduce(together)
         counts, used_units, slots = together[:, :-2], together[:, -2], together[:, -1]
     divisors = {"one": counts.sum(-1), "k": used_units, "units_k": slots, "mean": used_units}
-    if normalization not in divisors:
-        raise InputError(f"normalization must be {', '.join(divisors)}, got {normalization!r}")
+    check_option("normalization", normalization, divisors)
     frequency = counts / divisors[normalization].clamp_min(1.0)[:, None]
     mean_score = score_sum / units.clamp_min(1.0)[:, None]
     routed = counts.shape[-1]
@@ -94,13 +95,12 @@ def _pool(parts: list[Tensor]) -> Tensor:
 
 
 def _sums(
-    call: Routing, per: str, first_only: bool, dropped: bool, kind: Scores, recount: int | None
+    call: Routing, per: Per, first_only: bool, dropped: bool, kind: Scores, recount: int | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Counts (S, R), sums of scores (S, R), units (S) and choices (S) of one call."""
     scores = scores_of(call, kind)
     units, routed = scores.shape
-    if per not in ("batch", "sample"):
-        raise InputError(f"balance is per batch or per sample, got {per!r}")
+    check_option("per", per, get_args(Per))
     samples = call.num_samples if per == "sample" else 1
     each = units // max(samples, 1)
     alive = scores.new_ones(units) if call.free is None else call.free.to(scores.dtype)
@@ -146,8 +146,7 @@ def scores_of(call: Routing, kind: Scores = "scores") -> Float[Tensor, "units ro
         return source.softmax(-1)
     if kind == "share":
         return source / source.sum(-1, keepdim=True).clamp_min(1e-20)
-    if kind != "scores":
-        raise InputError(f"scores must be scores, share or softmax, got {kind!r}")
+    check_option("scores", kind, get_args(Scores))
     return source
 
 
@@ -174,7 +173,7 @@ class LoadBalance(Loss):
         weight: float = 0.01,
         *,
         normalization: Normalization = "one",
-        per: Literal["batch", "sample"] = "batch",
+        per: Per = "batch",
         first_only: bool = False,
         count_dropped: bool = True,
         scores: Scores = "scores",
@@ -183,8 +182,12 @@ class LoadBalance(Loss):
         scope: Scope = "layer",
     ) -> None:
         super().__init__(weight, scope)
+        check_option("normalization", normalization, get_args(Normalization))
+        check_option("per", per, get_args(Per))
+        check_option("scores", scores, get_args(Scores))
+        check_sizes(recount=recount)
         self.normalization: Normalization = normalization
-        self.per: Literal["batch", "sample"] = per
+        self.per: Per = per
         self.first_only = first_only
         self.count_dropped = count_dropped
         self.scores: Scores = scores

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss, Scope
 from mixtura.core.losses.per_unit import kept, mean_over_units
 from mixtura.core.routing import Routing
@@ -32,8 +32,7 @@ class MixtureFit(Loss):
         self, weight: float = 1.0, *, reconstruction: float = 1.0, scope: Scope = "layer"
     ) -> None:
         super().__init__(weight, scope)
-        if reconstruction < 0:
-            raise InputError(f"a factor must not be negative, got {reconstruction}")
+        check_number("reconstruction", reconstruction, least=0)
         self.reconstruction = reconstruction
 
     def __call__(self, calls: Sequence[Routing]) -> Float[Tensor, ""]:

@@ -4,12 +4,13 @@ Shape letters: T tasks, U units, R experts that have a logit.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss
@@ -81,8 +82,8 @@ class MutualInformation(Loss):
 
     def __init__(self, weight: float = 5e-4, *, num_tasks: int, over: Over = "routed") -> None:
         super().__init__(weight)
-        if num_tasks < 1:
-            raise InputError(f"num_tasks must be at least 1, got {num_tasks}")
+        check_sizes(num_tasks=num_tasks)
+        check_option("over", over, get_args(Over))
         self.num_tasks = num_tasks
         self.over: Over = over
 

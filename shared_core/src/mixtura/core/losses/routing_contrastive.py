@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss
@@ -131,6 +132,8 @@ class RoutingContrastive(Loss):
         per_sample: bool = False,
     ) -> None:
         super().__init__(weight)
+        check_number("temperature", temperature, above=0)
+        check_sizes(choices=choices)
         self.temperature = temperature
         self.choices = choices
         self.per_sample = per_sample

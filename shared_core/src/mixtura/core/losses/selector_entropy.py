@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss
@@ -33,8 +34,7 @@ class SelectorEntropy(Loss):
 
     def __init__(self, weight: float = 1e-3, *, outside: float = 0.0) -> None:
         super().__init__(weight)
-        if outside < 0:
-            raise InputError(f"a factor must not be negative, got {outside}")
+        check_number("outside", outside, least=0)
         self.outside = outside
 
     def __call__(self, calls: Sequence[Routing]) -> Float[Tensor, ""]:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss, Scope
@@ -21,7 +22,7 @@ __all__ = [
 
 
 def expert_orthogonality(
-    calls: Sequence[Routing], *, normalized: bool = True, eps: float = 1e-8
+    calls: Sequence[Routing], *, normalized: bool = True, probed: bool = False, eps: float = 1e-8
 ) -> Float[Tensor, ""]:
     """How much the outputs of a unit's active experts overlap, over ordered pairs j != k.
 
@@ -34,11 +35,14 @@ def expert_orthogonality(
     Args:
         calls: token-choice routings that carry outputs (`Loss.needs`).
         normalized: see above.
+        probed: compare the experts of the probed units, the chosen and the added ones.
         eps: keeps the division finite.
     """
     total: Tensor | None = None
     divisor: Tensor | float = 0.0
     for call in calls:
+        if probed and call.probing is not None:
+            call = call.probing
         if call.outputs is None or call.index is None:
             raise InputError(
                 "an orthogonality loss needs routings in which units chose experts and whose "
@@ -93,9 +97,14 @@ def routing_variance(calls: Sequence[Routing]) -> Float[Tensor, ""]:
 class ExpertOrthogonality(Loss):
     """`expert_orthogonality` as a configured loss; the layer then keeps what its experts put out.
 
+    A unit with one expert has no pair: with `probe` some units go through so many other experts
+    too, drawn at random, for this loss alone.
+
     Args:
         weight: factor of the term.
         normalized: see `expert_orthogonality`.
+        probe: experts to add to the chosen ones.
+        probe_share: part of the units that are probed.
         scope: per layer, or pooled.
     """
 
@@ -103,18 +112,29 @@ class ExpertOrthogonality(Loss):
     needs = frozenset({"outputs"})
 
     def __init__(
-        self, weight: float = 1e-3, *, normalized: bool = True, scope: Scope = "layer"
+        self,
+        weight: float = 1e-3,
+        *,
+        normalized: bool = True,
+        probe: int = 0,
+        probe_share: float = 0.1,
+        scope: Scope = "layer",
     ) -> None:
         super().__init__(weight, scope)
+        check_number("probe", probe, least=0)
+        check_number("probe_share", probe_share, above=0, most=1)
         self.normalized = normalized
-        if weight == 0:
+        self.probe = probe if weight else 0
+        self.probe_share = probe_share
+        if weight == 0 or probe:
             self.needs = frozenset()
 
     def __call__(self, calls: Sequence[Routing]) -> Float[Tensor, ""]:
         """The unweighted loss; nothing at all where the weight is zero."""
         if self.weight == 0:
             return torch.zeros(())
-        return expert_orthogonality(calls, normalized=self.normalized)
+        probed = self.probe > 0
+        return expert_orthogonality(calls, normalized=self.normalized, probed=probed)
 
 
 @configurable

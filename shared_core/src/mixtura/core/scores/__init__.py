@@ -16,6 +16,7 @@ from mixtura.core.scores.per_task import PerTaskScore
 from mixtura.core.scores.random import RandomScore
 from mixtura.core.scores.recurrent import RecurrentScore, RouterCell
 from mixtura.core.scores.slots import SlotScore
+from mixtura.core.scores.table import TableScore
 from mixtura.core.scores.top_any import TopAnyScore
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "Score",
     "Scored",
     "SlotScore",
+    "TableScore",
     "TopAnyScore",
 ]

@@ -56,12 +56,16 @@ class Score(nn.Module):
         context: what else than `x` the score function looks at: `task`, `state`, `ids`.
         gives: `logits`, to which an activation belongs; `weights`, which are combine weights
             already (hash, smooth gates); or `slots`, one logit per unit and slot (soft MoE).
+        reach: experts that one unit can have a weight for; any number when None.
+        restricts: whether some units may go to some experts only (`allowed` in what is kept).
         expert_axes: names of parameters and buffers with one entry per expert, and the axis.
     """
 
     num_experts: int
     context: frozenset[str] = frozenset()
     gives: str = "logits"
+    reach: int | None = None
+    restricts: bool = False
     expert_axes: ClassVar[dict[str, int]] = {}
 
     def forward(

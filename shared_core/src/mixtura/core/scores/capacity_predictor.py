@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.scores.base import Score
 
@@ -31,6 +32,7 @@ class CapacityPredictor(Score):
 
     def __init__(self, score: Score, dim: int) -> None:
         super().__init__()
+        check_sizes(dim=dim)
         self.score = score
         self.num_experts = score.num_experts
         self.context = score.context

@@ -1,13 +1,13 @@
 """Distances to given centroids, the nearest or the farthest first."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_option, check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
 from mixtura.core.scores.base import Score
 from mixtura.core.scores.kmeans import LARGEST
@@ -41,14 +41,8 @@ class CentroidDistanceScore(PreciseBuffers, Score):
         self, dim: int, num_experts: int, *, distance_mode: DistanceMode = "smallest"
     ) -> None:
         super().__init__()
-        if dim < 1 or num_experts < 1:
-            raise InputError(
-                f"centroids need dim >= 1 and num_experts >= 1, got {dim} and {num_experts}"
-            )
-        if distance_mode not in ("smallest", "largest"):
-            raise InputError(
-                f"distance_mode must be 'smallest' or 'largest', got {distance_mode!r}"
-            )
+        check_sizes(dim=dim, num_experts=num_experts)
+        check_option("distance_mode", distance_mode, get_args(DistanceMode))
         self.dim = dim
         self.num_experts = num_experts
         self.distance_mode: DistanceMode = distance_mode

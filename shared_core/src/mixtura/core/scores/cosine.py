@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
@@ -49,12 +50,9 @@ class CosineScore(Score):
         std: float = 0.02,
     ) -> None:
         super().__init__()
+        check_sizes(dim=dim, num_experts=num_experts, projection=projection)
+        check_number("std", std, least=0)
         width = dim if projection is None else projection
-        if dim < 1 or num_experts < 1 or width < 1:
-            raise InputError(
-                "a cosine score needs dim, num_experts and projection of at least 1, got "
-                f"{dim}, {num_experts} and {projection}"
-            )
         if temperature is not None and temperature < SMALLEST_TEMPERATURE:
             raise InputError(
                 f"the temperature of a cosine score starts at {SMALLEST_TEMPERATURE} or above, "

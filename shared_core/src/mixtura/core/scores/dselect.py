@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
 
 __all__ = ["DSelectScore", "smooth_step"]
@@ -43,13 +43,8 @@ class DSelectScore(Score):
         self, num_experts: int, k: int, *, dim: int | None = None, width: float = 1.0
     ) -> None:
         super().__init__()
-        if num_experts < 1 or k < 1 or (dim is not None and dim < 1):
-            raise InputError(
-                "DSelect-k needs num_experts, k and dim of at least 1, got "
-                f"{num_experts}, {k}, {dim}"
-            )
-        if width <= 0:
-            raise InputError(f"the smooth step needs a positive width, got {width}")
+        check_sizes(num_experts=num_experts, k=k, dim=dim)
+        check_number("width", width, above=0)
         self.num_experts = num_experts
         self.k = k
         self.width = width

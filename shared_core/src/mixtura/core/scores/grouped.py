@@ -29,8 +29,11 @@ class GroupedScore(Score):
 
     Args:
         score: the second stage, over all experts.
-        clusters: the first stage; as many centroids as groups.
+        clusters: the first stage; as many centroids as groups. `clusters.fit` finds them offline;
+            with a `momentum` they follow the embeddings in training, until the router is frozen.
     """
+
+    restricts = True
 
     def __init__(self, score: Score, clusters: KMeansScore) -> None:
         super().__init__()
@@ -56,11 +59,21 @@ class GroupedScore(Score):
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Logits, and which experts are allowed."""
         logits, aux = self.score(x, **context)
-        if group is None:
-            group = self.clusters.assign(x.detach() if embedding is None else embedding)
+        group = self._nearest(x.detach() if embedding is None else embedding, len(x), group)
         size = self.num_experts // self.clusters.num_experts
         allowed = torch.arange(self.num_experts, device=x.device) // size == group[:, None]
         return logits, {**aux, "allowed": allowed, "group": group}
+
+    def _nearest(self, embedding: Tensor, units: int, group: Tensor | None) -> Tensor:
+        """The cluster of each unit, unless it is told; online clusters move."""
+        told = group is not None
+        seen, wanted = (group, (units,)) if told else (embedding, (units, self.clusters.dim))
+        if seen.shape != wanted:
+            raise InputError(
+                f"expected the {'group' if told else 'embedding'} of each unit, {wanted}, got "
+                f"{tuple(seen.shape)}"
+            )
+        return group if told else self.clusters(embedding)[0].argmax(-1)
 
     def expert_vectors(self) -> Float[Tensor, "routed dim"] | None:
         """Those of the second stage."""

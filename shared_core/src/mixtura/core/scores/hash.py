@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
+from mixtura.core.scores.ids import flat_ids
 
 __all__ = ["HashScore", "HyperplaneHashScore"]
 
@@ -55,6 +57,7 @@ class HashScore(Score):
             )
         self.num_experts = num_experts
         self.k = k
+        self.reach = k
         if experts_of is not None:
             table = torch.as_tensor(experts_of).view(-1, 1)
             if (
@@ -69,6 +72,8 @@ class HashScore(Score):
         elif frequencies is not None:
             if len(frequencies) != num_ids:
                 raise InputError(f"expected {num_ids} frequencies, got {len(frequencies)}")
+            for frequency in frequencies:
+                check_number("a frequency", frequency, least=0)
             table = _balanced(frequencies, num_experts, k)
         else:
             generator = torch.Generator().manual_seed(seed)
@@ -79,10 +84,7 @@ class HashScore(Score):
         self, x: Float[Tensor, "units dim"], *, ids: Int[Tensor, "*batch"]
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """The weights of each unit."""
-        flat = ids.reshape(-1)
-        if len(flat) != len(x):
-            raise InputError(f"expected one id for each of {len(x)} units, got {len(flat)}")
-        chosen = self.table.index_select(0, flat)
+        chosen = self.table.index_select(0, flat_ids(ids, len(x), len(self.table)))
         weights = x.new_zeros(len(x), self.num_experts, dtype=torch.float32)
         return weights.scatter(-1, chosen, 1.0 / self.k), {}
 
@@ -115,6 +117,7 @@ class HyperplaneHashScore(Score):
     """
 
     gives = "weights"
+    reach = 1
     planes: Tensor
     table: Tensor
 

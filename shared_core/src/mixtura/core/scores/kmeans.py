@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
@@ -40,12 +41,8 @@ class KMeansScore(PreciseBuffers, Score):
 
     def __init__(self, dim: int, num_experts: int, *, momentum: float = 0.0) -> None:
         super().__init__()
-        if dim < 1 or num_experts < 1:
-            raise InputError(
-                f"centroids need dim >= 1 and num_experts >= 1, got {dim} and {num_experts}"
-            )
-        if not 0 <= momentum <= 1:
-            raise InputError(f"momentum must be in [0, 1], got {momentum}")
+        check_sizes(dim=dim, num_experts=num_experts)
+        check_number("momentum", momentum, least=0, most=1)
         self.dim = dim
         self.num_experts = num_experts
         self.momentum = momentum

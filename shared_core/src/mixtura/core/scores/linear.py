@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
 
 __all__ = ["LinearScore"]
@@ -33,10 +33,8 @@ class LinearScore(Score):
         self, dim: int, num_experts: int, *, bias: bool = False, std: float | None = None
     ) -> None:
         super().__init__()
-        if dim < 1 or num_experts < 1:
-            raise InputError(
-                f"a linear score needs dim >= 1 and num_experts >= 1, got {dim} and {num_experts}"
-            )
+        check_sizes(dim=dim, num_experts=num_experts)
+        check_number("std", std or 0.0, least=0)
         self.dim = dim
         self.num_experts = num_experts
         self.weight = nn.Parameter(torch.empty(num_experts, dim))

@@ -1,15 +1,15 @@
 """A density model of the router's inputs: every expert owns a part of it."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
 from mixtura.core.replay import replayed
 from mixtura.core.scores.base import Score
@@ -39,6 +39,8 @@ class MixtureModelScore(PreciseBuffers, Score):
         latent_dim: width of q.
         components: M, per expert.
         hidden_dim: of a GELU layer inside the encoder and decoder; linear maps when not given.
+        route_grad: "none" detaches the logits; "straight" lets the task's gradient reach the
+            mixture, and with `detach_latent=False` the encoder, through the combine weights.
         detach_latent: whether the encoder learns from the reconstruction alone. Learning from the
             likelihood too, it gains by laying clusters upon each other.
         warmup: training calls during which the mixture is placed anew, more and more rarely, while
@@ -59,16 +61,17 @@ class MixtureModelScore(PreciseBuffers, Score):
         hidden_dim: int | None = None,
         detach_latent: bool = True,
         warmup: int = 100,
+        route_grad: Literal["none", "straight"] = "none",
     ) -> None:
         super().__init__()
-        if min(dim, num_experts, latent_dim, components) < 1:
-            raise InputError(
-                "a mixture model needs dim, num_experts, latent_dim and components of at least 1, "
-                f"got {dim}, {num_experts}, {latent_dim} and {components}"
-            )
+        check_sizes(dim=dim, num_experts=num_experts, latent_dim=latent_dim, components=components)
+        check_sizes(hidden_dim=hidden_dim)
+        check_number("warmup", warmup, least=0)
         self.dim = dim
         self.num_experts = num_experts
         self.components = components
+        check_option("route_grad", route_grad, ("none", "straight"))
+        self.route_grad = route_grad
         self.detach_latent = detach_latent
         self.warmup = warmup
         self.noisy = True
@@ -100,7 +103,8 @@ class MixtureModelScore(PreciseBuffers, Score):
             joint = self._log_joint(q)
             nll = -joint.logsumexp(-1)
             logits = joint.unflatten(-1, (self.num_experts, self.components)).logsumexp(-1)
-        logits = logits.detach().to(torch.promote_types(logits.dtype, torch.float32))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = logits.detach() if self.route_grad == "none" else logits
         return logits, {"nll": nll, "reconstruction": reconstruction}
 
     def _standardized(self, q: Tensor, learning: bool) -> Tensor:

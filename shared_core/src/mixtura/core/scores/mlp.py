@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.experts.activations import activation_function
 from mixtura.core.scores.base import Score
 
@@ -43,11 +43,9 @@ class MLPScore(Score):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        if min([dim, num_experts, *widths]) < 1:
-            raise InputError(
-                "an MLP score needs dim, num_experts and widths of at least 1, got "
-                f"{dim}, {num_experts} and {list(widths)}"
-            )
+        check_sizes(dim=dim, num_experts=num_experts)
+        for width in widths:
+            check_sizes(widths=width)
         self.dim = dim
         self.num_experts = num_experts
         layers = (nn.Linear(a, b) for a, b in pairwise([dim, *widths]))

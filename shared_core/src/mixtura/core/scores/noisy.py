@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
 
 __all__ = ["NoisyLinearScore"]
@@ -33,10 +33,7 @@ class NoisyLinearScore(Score):
 
     def __init__(self, dim: int, num_experts: int) -> None:
         super().__init__()
-        if dim < 1 or num_experts < 1:
-            raise InputError(
-                f"a noisy score needs dim >= 1 and num_experts >= 1, got {dim} and {num_experts}"
-            )
+        check_sizes(dim=dim, num_experts=num_experts)
         self.dim = dim
         self.num_experts = num_experts
         self.weight = nn.Parameter(torch.zeros(num_experts, dim))

@@ -34,6 +34,7 @@ class PerTaskScore(Score):
     """
 
     context = frozenset({"task"})
+    restricts = True
     allowed: Bool[Tensor, "tasks experts"] | None
 
     def __init__(
@@ -55,6 +56,7 @@ class PerTaskScore(Score):
                     "`visible` which experts each of them sees"
                 )
             self.num_experts = sizes.pop()
+            self.restricts = False
             allowed = None
         else:
             check_visible(scores, visible)

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
 
 __all__ = ["RandomScore"]
@@ -23,8 +23,7 @@ class RandomScore(Score):
 
     def __init__(self, num_experts: int) -> None:
         super().__init__()
-        if num_experts < 1:
-            raise InputError(f"num_experts must be at least 1, got {num_experts}")
+        check_sizes(num_experts=num_experts)
         self.num_experts = num_experts
 
     def forward(

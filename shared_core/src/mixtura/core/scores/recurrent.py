@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
@@ -29,10 +30,8 @@ class RouterCell(nn.Module):
 
     def __init__(self, hidden_dim: int, *, kind: str = "gru") -> None:
         super().__init__()
-        if hidden_dim < 1:
-            raise InputError(f"hidden_dim must be at least 1, got {hidden_dim}")
-        if kind not in ("gru", "rnn"):
-            raise InputError(f"a router cell is gru or rnn, got {kind!r}")
+        check_sizes(hidden_dim=hidden_dim)
+        check_option("kind", kind, ("gru", "rnn"))
         self.hidden_dim = hidden_dim
         self.kind = kind
         cell = nn.GRUCell if kind == "gru" else nn.RNNCell
@@ -78,10 +77,7 @@ class RecurrentScore(Score):
 
     def __init__(self, dim: int, num_experts: int, cell: RouterCell) -> None:
         super().__init__()
-        if dim < 1 or num_experts < 1:
-            raise InputError(
-                f"a recurrent score needs dim >= 1 and num_experts >= 1, got {dim}, {num_experts}"
-            )
+        check_sizes(dim=dim, num_experts=num_experts)
         self.dim = dim
         self.num_experts = num_experts
         self.cell = cell

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
 
 __all__ = ["SlotScore"]
@@ -38,11 +38,7 @@ class SlotScore(Score):
         self, dim: int, num_experts: int, slots: int = 1, *, slot_norm: nn.Module | None = None
     ) -> None:
         super().__init__()
-        if dim < 1 or num_experts < 1 or slots < 1:
-            raise InputError(
-                "slots need dim, num_experts and slots of at least 1, got "
-                f"{dim}, {num_experts} and {slots}"
-            )
+        check_sizes(dim=dim, num_experts=num_experts, slots=slots)
         self.dim = dim
         self.num_experts = num_experts
         self.slots = slots

@@ -15,7 +15,7 @@ from mixtura.core.selections.threshold import Threshold
 from mixtura.core.selections.top_any import TopAny
 from mixtura.core.selections.top_p import TopP
 from mixtura.core.selections.topk import TopK
-from mixtura.core.selections.unit_weights import UnitWeights
+from mixtura.core.selections.unit_weights import HardWeights, UnitWeights
 from mixtura.core.selections.weight_inputs import StraightThrough, WeightInputs
 from mixtura.core.selections.wrapper import SelectionWrapper
 
@@ -24,6 +24,7 @@ __all__ = [
     "Capacity",
     "ExpertChoice",
     "ForceBalanced",
+    "HardWeights",
     "JointWithShared",
     "Percentile",
     "PoolChoice",

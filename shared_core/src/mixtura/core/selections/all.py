@@ -20,6 +20,8 @@ class All(Selection):
     et al., KDD 2018).
     """
 
+    ranks = False
+
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
     ) -> Routing:

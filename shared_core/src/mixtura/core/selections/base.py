@@ -4,7 +4,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from mixtura.core.routing import Routing
-from mixtura.core.scores.base import Scored
+from mixtura.core.scores.base import Score, Scored
 
 __all__ = ["Selection"]
 
@@ -16,13 +16,28 @@ class Selection(nn.Module):
         activations: the activations whose scores it can select from; any when None.
         accepts: what kinds of scores it can select from (`Score.gives`).
         takes: what an edit may change about its choice: `k`, `ranks`, `members`.
-        causal: whether a unit's decision depends on that unit alone.
+        causal: whether a unit's decision depends on that unit alone, in training too.
+        chooser: who chooses: units their experts, experts their units, or nobody (slots).
+        ranks: whether the ranking that adjustments change has a say in the choice.
+        by_value: whether the ranking is compared with a threshold, not only with itself.
     """
 
     activations: frozenset[str] | None = None
     accepts: frozenset[str] = frozenset({"logits", "weights"})
     takes: frozenset[str] = frozenset()
     causal: bool = True
+    chooser: str = "units"
+    ranks: bool = True
+    by_value: bool = False
+
+    def check(self, score: Score, activation: str, reserved: int) -> None:
+        """Refuse a router that the selection cannot belong to.
+
+        Args:
+            score: the score function.
+            activation: of the router.
+            reserved: experts behind the routed ones that have no logit.
+        """
 
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None

@@ -1,13 +1,13 @@
 """Capacity: an expert takes so many assignments and no more."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from mixtura.core.checks import check_number, check_option
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Scored
 from mixtura.core.selections.base import Selection
@@ -48,7 +48,7 @@ class Capacity(SelectionWrapper):
         minimum: smallest capacity.
     """
 
-    causal = False
+    changes = frozenset({"units"})
 
     def __init__(
         self,
@@ -63,19 +63,12 @@ class Capacity(SelectionWrapper):
     ) -> None:
         super().__init__(selection)
         eval_factor = factor if eval_factor is None else eval_factor
-        if min(factor, eval_factor) <= 0:
-            raise InputError(f"a capacity factor must be positive, got {factor} and {eval_factor}")
-        if per not in ("batch", "sample"):
-            raise InputError(f"a capacity is per batch or per sample, got {per!r}")
-        if rule not in ("units", "choices"):
-            raise InputError(f"the rule of a capacity is units or choices, got {rule!r}")
-        if policy not in ("choice", "unit", "weight", "priority", "tied"):
-            raise InputError(
-                "the policy of a capacity is choice, unit, weight, priority or tied, got "
-                f"{policy!r}"
-            )
-        if minimum < 0:
-            raise InputError(f"the minimum of a capacity must not be negative, got {minimum}")
+        check_number("factor", factor, above=0)
+        check_number("eval_factor", eval_factor, above=0)
+        check_option("per", per, ("batch", "sample"))
+        check_option("rule", rule, ("units", "choices"))
+        check_option("policy", policy, get_args(Policy))
+        check_number("minimum", minimum, least=0)
         self.causal = False
         self.factor = factor
         self.eval_factor = eval_factor
@@ -95,11 +88,7 @@ class Capacity(SelectionWrapper):
     def change(self, routing: Routing, scored: Scored) -> Routing:
         """Keep the first ones of each queue."""
         index = routing.index
-        if index is None:
-            raise InputError(
-                f"a capacity needs a selection in which units choose experts, but "
-                f"{type(self.selection).__name__} gives a list of assignments"
-            )
+        assert index is not None  # units chose
         units, choices = index.shape
         samples = scored.num_samples if self.per == "sample" else 1
         capacity = self.capacity(units // max(samples, 1), choices, scored.logits.shape[-1])

@@ -5,12 +5,13 @@ experts, k units that an expert takes from a group.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mixtura.core.checks import check_number, check_option
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
@@ -44,6 +45,7 @@ class ExpertChoice(Selection):
     """
 
     causal = False
+    chooser = "experts"
 
     def __init__(
         self,
@@ -56,6 +58,9 @@ class ExpertChoice(Selection):
     ) -> None:
         super().__init__()
         check_capacity(capacity, minimum)
+        check_option("over", over, ("sample", "pool"))
+        check_option("rounding", rounding, get_args(Rounding))
+        check_option("normalize", normalize, ("none", "units"))
         self.capacity = capacity
         self.over = over
         self.rounding: Rounding = rounding
@@ -78,6 +83,7 @@ class ExpertChoice(Selection):
             rounding=self.rounding,
             minimum=self.minimum,
             mask=mask,
+            holes=scored.ranking is not None or scored.allowed is not None,
         )
         return assign_taken(taken, scored, scores, num_experts=num_experts, mask=mask)
 
@@ -151,10 +157,21 @@ def take_best(
     rounding: Rounding = "floor",
     minimum: int = 1,
     mask: Bool[Tensor, "units"] | None = None,
+    holes: bool = False,
 ) -> Taken:
     """The best units of each expert in each of `groups` equal groups of neighbouring units.
 
-    A masked unit is not taken and does not count for the capacity, so padding changes nothing.
+    A masked unit is not taken and does not count for the capacity, so padding changes nothing; a
+    unit that is ranked at minus infinity is not taken, and the place stays free.
+
+    Args:
+        ranked: what the experts choose by.
+        groups: equal groups of neighbouring units.
+        capacity: experts per unit on average.
+        rounding: of the number of units that an expert takes.
+        minimum: of that number.
+        mask: units that exist.
+        holes: whether there may be minus infinity among the real units.
 
     Raises:
         InputError: when the units cannot be split into that many groups.
@@ -171,15 +188,16 @@ def take_best(
     grouped = ranked.detach().T.reshape(routed, groups, size)
     start = torch.arange(groups, device=ranked.device)[:, None] * size
     if mask is None:
-        return Taken(grouped.topk(places, dim=-1).indices + start, None)
+        best, index = grouped.topk(places, dim=-1)
+        return Taken(index + start, best > -torch.inf if holes else None)
     real = mask.view(groups, size)
-    index = grouped.masked_fill(~real, -torch.inf).topk(places, dim=-1).indices
+    best, index = grouped.masked_fill(~real, -torch.inf).topk(places, dim=-1)
     count = real.sum(-1)
     exact_of = count.double() / routed * capacity
     rounded = exact_of.floor() if rounding == "floor" else exact_of.ceil()
     allowed = torch.minimum(rounded.clamp_min(minimum), count)
-    valid = torch.arange(places, device=ranked.device) < allowed[:, None]
-    return Taken(index + start, valid.expand(index.shape))
+    within = torch.arange(places, device=ranked.device) < allowed[:, None]
+    return Taken(index + start, within & (best > -torch.inf))
 
 
 def softmax_over_units(
@@ -197,7 +215,5 @@ def softmax_over_units(
 
 def check_capacity(capacity: float, minimum: int) -> None:
     """Refuse a capacity by which nobody would get anything."""
-    if not 0 < capacity < math.inf:
-        raise InputError(f"the capacity of an expert must be positive, got {capacity}")
-    if minimum < 0:
-        raise InputError(f"an expert takes at least 0 units, got minimum {minimum}")
+    check_number("capacity", capacity, above=0)
+    check_number("minimum", minimum, least=0)

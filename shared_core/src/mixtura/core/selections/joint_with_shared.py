@@ -7,7 +7,7 @@ from torch import Tensor
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
-from mixtura.core.scores.base import Scored
+from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.base import Selection
 
 __all__ = ["JointWithShared"]
@@ -29,6 +29,8 @@ class JointWithShared(Selection):
         num_shared: experts that every unit uses.
     """
 
+    accepts = frozenset({"logits"})
+
     def __init__(self, k: int, num_shared: int) -> None:
         super().__init__()
         if k < 1 or num_shared < 1:
@@ -39,6 +41,17 @@ class JointWithShared(Selection):
         self.k = k
         self.num_shared = num_shared
 
+    def check(self, score: Score, activation: str, reserved: int) -> None:
+        """Enough experts beside the shared ones."""
+        self._check(score.num_experts - self.num_shared)
+
+    def _check(self, routed: int) -> None:
+        if not 1 <= self.k <= routed:
+            raise InputError(
+                f"k must be between 1 and the number of routed experts ({routed} beside "
+                f"{self.num_shared} shared ones), got {self.k}; lower k or add experts"
+            )
+
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
     ) -> Routing:
@@ -46,11 +59,6 @@ class JointWithShared(Selection):
         logits = scored.logits
         ranked = logits if scored.ranking is None else scored.ranked
         routed = logits.shape[-1] - self.num_shared
-        if self.k > routed:
-            raise InputError(
-                f"k must be between 1 and the number of routed experts ({routed} beside "
-                f"{self.num_shared} shared ones), got {self.k}; lower k or add experts"
-            )
         best = ranked[:, :routed].topk(self.k, dim=-1).indices
         shared = torch.arange(routed, logits.shape[-1], device=logits.device)
         index = torch.cat([best, shared.expand(len(logits), -1)], -1)

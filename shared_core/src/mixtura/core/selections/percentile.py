@@ -7,9 +7,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mixtura.core.checks import check_number, check_option
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
+from mixtura.core.replay import replayed
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Scored
 from mixtura.core.selections.active import active_routing, check_bounds
@@ -38,6 +39,7 @@ class Percentile(PreciseBuffers, Selection):
 
     activations = frozenset({"softmax", "sigmoid"})
     takes = frozenset({"members"})
+    by_value = True
     quantile: Tensor
     seen: Tensor
 
@@ -50,13 +52,11 @@ class Percentile(PreciseBuffers, Selection):
         momentum: float = 0.1,
     ) -> None:
         super().__init__()
-        if not 0 <= tau <= 1:
-            raise InputError(f"tau is a quantile between 0 and 1, got {tau}")
-        if scope not in ("batch", "unit"):
-            raise InputError(f"the scope of the quantile is batch or unit, got {scope!r}")
-        if not 0 < momentum <= 1:
-            raise InputError(f"momentum must be in (0, 1], got {momentum}")
+        check_number("tau", tau, least=0, most=1)
+        check_option("scope", scope, ("batch", "unit"))
+        check_number("momentum", momentum, above=0, most=1)
         check_bounds(1, max_k)
+        self.causal = scope == "unit"
         self.tau = tau
         self.scope = scope
         self.max_k = max_k
@@ -92,6 +92,8 @@ class Percentile(PreciseBuffers, Selection):
         if values.numel() == 0:
             return self.quantile
         now = _quantile(values.reshape(-1), self.tau)
+        if replayed(values) is True:
+            return now
         with torch.no_grad():
             share = self.momentum if self.seen else 1.0
             self.quantile.lerp_(now.to(self.quantile.dtype), share)

@@ -6,12 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, distributed
 
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
 from mixtura.core.replay import replayed
 from mixtura.core.routing import Routing
-from mixtura.core.scores.base import Scored
+from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.base import Selection
 from mixtura.core.selections.expert_choice import (
     Taken,
@@ -47,6 +48,7 @@ class PoolChoice(PreciseBuffers, Selection):
     """
 
     causal = False
+    chooser = "experts"
     expert_axes: ClassVar[dict[str, int]] = {"threshold": 0}
     threshold: Float[Tensor, "routed"]
 
@@ -60,49 +62,52 @@ class PoolChoice(PreciseBuffers, Selection):
     ) -> None:
         super().__init__()
         check_capacity(capacity, 1)
-        if num_experts < 1:
-            raise InputError(f"num_experts must be at least 1, got {num_experts}")
-        if not 0 <= decay < 1:
-            raise InputError(f"the decay of a moving average must be in [0, 1), got {decay}")
+        check_sizes(num_experts=num_experts)
+        check_number("decay", decay, least=0, below=1)
+        check_option("inference", inference, ("topk_by_gate", "mask"))
         self.capacity = capacity
         self.decay = decay
         self.inference = inference
         self.register_buffer("threshold", torch.zeros(num_experts))
+
+    def check(self, score: Score, activation: str, reserved: int) -> None:
+        """A threshold for each expert that is scored."""
+        if score.num_experts != len(self.threshold):
+            raise InputError(
+                f"the pool choice has thresholds for {len(self.threshold)} experts, but "
+                f"{score.num_experts} are scored; make the two numbers equal"
+            )
 
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
     ) -> Routing:
         """The routing of each expert's units to it."""
         scores = scored.scores
-        if scores.shape[-1] != len(self.threshold):
-            raise InputError(
-                f"the pool choice has thresholds for {len(self.threshold)} experts, but "
-                f"{scores.shape[-1]} are scored; make the two numbers equal"
-            )
         logits = scored.aux.get("capacity_logits")
         signal = scores.detach() if logits is None else logits.detach().sigmoid()
         if not self.training:
             unit, expert = self._above_threshold(scored.ranked.detach(), signal, mask)
             return assign(unit, expert, None, scored, scores, num_experts=num_experts, mask=mask)
-        best = take_best(scored.ranked, groups=1, capacity=self.capacity, mask=mask)
+        holes = scored.ranking is not None or scored.allowed is not None
+        best = take_best(scored.ranked, groups=1, capacity=self.capacity, mask=mask, holes=holes)
         if best.unit.shape[-1]:
-            self._follow(signal, best, mask)
+            if holes:
+                signal = signal.masked_fill(scored.ranked == -torch.inf, -torch.inf)
+            if mask is not None:
+                signal = signal.masked_fill(~mask[:, None], -torch.inf)
+            self._follow(signal, best)
         return assign_taken(best, scored, scores, num_experts=num_experts, mask=mask)
 
     @torch.no_grad()
-    def _follow(
-        self, signal: Float[Tensor, "units routed"], best: Taken, mask: Tensor | None
-    ) -> None:
+    def _follow(self, signal: Float[Tensor, "units routed"], best: Taken) -> None:
         places = best.unit.shape[-1]
-        if mask is not None:
-            signal = signal.masked_fill(~mask[:, None], -torch.inf)
         ranked = signal.topk(places, dim=0).values
         if best.valid is None:
             last = ranked[-1]
             stay = replayed(signal)
         else:
-            filled = best.valid[0].sum()
-            last = ranked.index_select(0, (filled - 1).clamp_min(0)[None])[0]
+            filled = best.valid.sum((1, 2))
+            last = ranked.gather(0, (filled - 1).clamp_min(0)[None])[0]
             stay = replayed(signal) | (filled == 0)
         moved = self.decay * self.threshold + (1 - self.decay) * last.to(self.threshold.dtype)
         if stay is True:
@@ -119,7 +124,7 @@ class PoolChoice(PreciseBuffers, Selection):
         signal: Float[Tensor, "units routed"],
         mask: Tensor | None,
     ) -> tuple[Int[Tensor, "assignments"], Int[Tensor, "assignments"]]:
-        fires = signal > self.threshold
+        fires = (signal > self.threshold) & (scores > -torch.inf)
         if mask is not None:
             fires = fires & mask[:, None]
         if self.inference == "mask":

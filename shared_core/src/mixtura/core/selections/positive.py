@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Scored
@@ -30,13 +30,13 @@ class Positive(PreciseBuffers, Selection):
 
     activations = frozenset({"relu", "identity"})
     takes = frozenset({"members"})
+    ranks = False
     coefficient: Tensor
 
     def __init__(self, *, max_k: int | None = None, coefficient: float = 1e-8) -> None:
         super().__init__()
         check_bounds(0, max_k)
-        if coefficient <= 0:
-            raise InputError(f"the coefficient must be positive, got {coefficient}")
+        check_number("coefficient", coefficient, above=0)
         self.max_k = max_k
         self.register_buffer("coefficient", torch.tensor(float(coefficient)))
 

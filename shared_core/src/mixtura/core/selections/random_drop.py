@@ -2,8 +2,8 @@
 
 import torch
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Scored
 from mixtura.core.selections.base import Selection
@@ -24,10 +24,11 @@ class RandomDrop(SelectionWrapper):
         threshold: weight from which on a choice is always kept.
     """
 
+    changes = frozenset({"units"})
+
     def __init__(self, selection: Selection, threshold: float = 0.2) -> None:
         super().__init__(selection)
-        if threshold <= 0:
-            raise InputError(f"the threshold must be positive, got {threshold}")
+        check_number("threshold", threshold, above=0)
         self.threshold = threshold
         self.noisy = True
 
@@ -35,8 +36,7 @@ class RandomDrop(SelectionWrapper):
         """Drop by chance."""
         if not (self.training and self.noisy):
             return routing
-        if routing.index is None:
-            raise InputError("choices can be dropped only where units choose experts")
+        assert routing.index is not None  # units chose
         weight = routing.weight.detach().view_as(routing.index)
         kept = torch.rand_like(weight) < weight / self.threshold
         kept[:, 0] = True

@@ -3,10 +3,11 @@
 from jaxtyping import Bool
 from torch import Tensor
 
+from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
-from mixtura.core.scores.base import Scored
+from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.base import Selection
 from mixtura.core.slots import SlotRouting
 
@@ -29,24 +30,29 @@ class SoftSlots(Selection):
     accepts = frozenset({"slots"})
     activations = frozenset({"identity"})
     causal = False
+    chooser = "nobody"
+    ranks = False
 
     def __init__(self, slots: int = 1) -> None:
         super().__init__()
-        if slots < 1:
-            raise InputError(f"an expert needs at least one slot, got {slots}")
+        check_sizes(slots=slots)
         self.slots = slots
+
+    def check(self, score: Score, activation: str, reserved: int) -> None:
+        """As many slots as are scored, for every expert."""
+        scored = getattr(score, "slots", self.slots)
+        if reserved or scored != self.slots:
+            raise InputError(
+                f"{self.slots} slots of each expert are filled, but the score function has "
+                f"{scored} and {reserved} reserved experts have none; make the numbers of slots "
+                "equal and reserve no expert"
+            )
 
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
     ) -> Routing:
         """The mixtures."""
         units, width = scored.logits.shape
-        if width != num_experts * self.slots:
-            raise InputError(
-                f"{num_experts} experts with {self.slots} slots need {num_experts * self.slots} "
-                f"logits, got {width}; reserved experts have no slots, and the score function must "
-                "have as many slots as the selection"
-            )
         each = units // max(scored.num_samples, 1)
         logits = scored.logits.view(scored.num_samples, each, width)
         mix = logits.softmax(-1)

@@ -4,12 +4,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
-from mixtura.core.scores.base import Scored
+from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.active import active_routing, check_bounds
 from mixtura.core.selections.base import Selection
+from mixtura.core.selections.topk import check_divisor
 
 __all__ = ["Threshold"]
 
@@ -26,6 +27,7 @@ class Threshold(Selection):
     """
 
     takes = frozenset({"members"})
+    by_value = True
 
     def __init__(
         self,
@@ -36,13 +38,16 @@ class Threshold(Selection):
         renormalize: bool = False,
     ) -> None:
         super().__init__()
-        if not abs(threshold) < float("inf"):
-            raise InputError(f"the threshold must be a finite number, got {threshold}")
+        check_number("threshold", threshold)
         check_bounds(min_k, max_k)
         self.threshold = threshold
         self.min_k = min_k
         self.max_k = max_k
         self.renormalize = renormalize
+
+    def check(self, score: Score, activation: str, reserved: int) -> None:
+        """Weights that can be divided by their sum."""
+        check_divisor(self.renormalize, score, activation)
 
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None

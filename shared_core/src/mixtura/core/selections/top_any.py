@@ -27,6 +27,7 @@ class TopAny(Selection):
     activations = frozenset({"identity"})
     accepts = frozenset({"logits"})
     takes = frozenset({"members"})
+    by_value = True
 
     def __init__(self, *, max_k: int | None = None) -> None:
         super().__init__()

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.precise import PreciseBuffers
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Scored
@@ -45,8 +45,7 @@ class TopP(PreciseBuffers, Selection):
         renormalize: bool = False,
     ) -> None:
         super().__init__()
-        if p <= 0:
-            raise InputError(f"the threshold of top-p must be positive, got {p}")
+        check_number("p", p, above=0)
         check_bounds(min_k, max_k)
         self.register_buffer("p", torch.tensor(float(p)))
         self.min_k = min_k

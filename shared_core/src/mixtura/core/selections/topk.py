@@ -1,18 +1,19 @@
 """Top-k: every unit takes its k best experts."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from mixtura.core.checks import check_number, check_option, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
-from mixtura.core.scores.base import Scored
+from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.base import Selection
 
-__all__ = ["Renormalize", "TopK", "normalize_choices"]
+__all__ = ["Renormalize", "TopK", "check_divisor", "normalize_choices"]
 
 Renormalize = Literal["never", "always", "if_k>1", "softmax"]
 
@@ -43,18 +44,27 @@ class TopK(Selection):
         floor: float = 1e-20,
     ) -> None:
         super().__init__()
-        if k < 1:
-            raise InputError(f"k must be at least 1, got {k}; a unit needs an expert")
-        if renormalize not in ("never", "always", "if_k>1", "softmax"):
-            raise InputError(
-                f"renormalize must be never, always, if_k>1 or softmax, got {renormalize!r}"
-            )
+        check_sizes(k=k)
+        check_option("renormalize", renormalize, get_args(Renormalize))
+        check_number("scale", scale, above=0)
+        check_number("floor", floor, above=0)
         self.k = k
         self.renormalize: Renormalize = renormalize
         self.scale = scale
         self.floor = floor
         if renormalize == "softmax":
             self.activations = frozenset({"softmax", "identity"})
+
+    def check(self, score: Score, activation: str, reserved: int) -> None:
+        """Enough experts, and weights that can be divided by their sum."""
+        self._check(self.k, score.num_experts)
+        if score.reach is not None and self.k > score.reach:
+            raise InputError(
+                f"{type(score).__name__} gives a unit {score.reach} experts, so the others of "
+                f"k = {self.k} would work for nothing; make the two numbers equal"
+            )
+        divides = self.renormalize == "always" or (self.renormalize == "if_k>1" and self.k > 1)
+        check_divisor(divides, score, activation)
 
     def forward(
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
@@ -120,6 +130,15 @@ class TopK(Selection):
                 f"k must be between 1 and the number of routed experts ({routed}), got {k}; "
                 "lower k or add experts"
             )
+
+
+def check_divisor(divides: bool, score: Score, activation: str) -> None:
+    """Refuse to divide weights by a sum that may be zero or negative."""
+    if divides and activation == "identity" and score.gives == "logits":
+        raise InputError(
+            "weights are divided by their sum, but plain logits may be negative; choose the "
+            "activation softmax or sigmoid, or leave the weights as they are"
+        )
 
 
 def normalize_choices(

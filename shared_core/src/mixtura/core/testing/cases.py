@@ -62,12 +62,16 @@ class ExpertsCase:
         build: number of experts to a bank for rows of width 8.
         excused: names of checks that cannot hold, each with the reason.
         rows: what follows the unit in an input's shape.
+        draw: (shape, generator) to an input.
     """
 
     name: str
     build: Callable[[int], Experts]
     excused: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[int, ...] = (DIM,)
+    draw: Callable[[tuple[int, ...], torch.Generator], Tensor] = lambda shape, generator: (
+        torch.randn(shape, generator=generator)
+    )
 
     def seeded(self, experts: int = 4, seed: int = 0) -> Experts:
         """A bank whose parameters depend on the seed alone."""
@@ -76,7 +80,7 @@ class ExpertsCase:
 
     def inputs(self, units: int, seed: int = 1) -> Tensor:
         """Inputs that depend on the seed alone."""
-        return torch.randn(units, *self.rows, generator=torch.Generator().manual_seed(seed))
+        return self.draw((units, *self.rows), torch.Generator().manual_seed(seed))
 
 
 @runtime_checkable

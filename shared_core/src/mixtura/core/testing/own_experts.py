@@ -1,10 +1,12 @@
 """The core's banks of experts as cases."""
 
+import torch
 from torch import nn
 
 from mixtura.core.experts import (
     ConvExperts,
     DeepMLPExperts,
+    EmbeddingExperts,
     ExpertGroups,
     ExternalExperts,
     GLUExperts,
@@ -58,6 +60,16 @@ OWN_EXPERTS = [
     ExpertsCase("gru", lambda e: GRUExperts(e, DIM, 6), rows=(5, DIM)),
     ExpertsCase("gru_last", lambda e: GRUExperts(e, DIM, 6, last=True), rows=(5, DIM)),
     ExpertsCase("latent", lambda e: LatentExperts(e, DIM, 12, 4)),
+    ExpertsCase(
+        "latent_groups",
+        lambda e: LatentExperts(e, DIM, 12, 4, experts_per_group=2 if e % 2 == 0 else 1),
+    ),
+    ExpertsCase(
+        "embedding",
+        lambda e: EmbeddingExperts(e, 16, 3),
+        rows=(2,),
+        draw=lambda shape, generator: torch.randint(16, shape, generator=generator).float(),
+    ),
     ExpertsCase(
         "views",
         lambda e: ViewExperts(

@@ -33,6 +33,7 @@ from mixtura.core.scores import (
     RecurrentScore,
     RouterCell,
     SlotScore,
+    TableScore,
     TopAnyScore,
 )
 from mixtura.core.selections import (
@@ -40,6 +41,7 @@ from mixtura.core.selections import (
     Capacity,
     ExpertChoice,
     ForceBalanced,
+    HardWeights,
     JointWithShared,
     Percentile,
     PoolChoice,
@@ -229,6 +231,16 @@ OWN_ROUTERS = [
         context=lambda units, experts: {"ids": torch.arange(units) % 10},
         normalized=True,
         excused={**NO_PARAMETERS},
+    ),
+    RouterCase(
+        "table",
+        lambda e, k: Router(TableScore(10, e, std=1.0), TopK(k)),
+        context=lambda units, experts: {"ids": torch.arange(units) % 10},
+        normalized=True,
+    ),
+    RouterCase(
+        "hard_weights",
+        linear(lambda e, k: HardWeights(TopK(k, renormalize="never"))),
     ),
     RouterCase(
         "hyperplanes",
