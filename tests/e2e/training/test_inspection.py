@@ -89,6 +89,23 @@ def test_the_domain_adds_aspects(tmp_path: Path) -> None:
     assert "By label" in (tmp_path / "index.html").read_text()
 
 
+def test_the_domain_adds_pictures(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pictures(self: ToyClassifier, data: ToyData, folder: Path) -> dict[str, Path]:
+        assert not torch.is_grad_enabled()
+        assert len(data.held_out) == 16
+        shutil.copy(page.with_name("load.png"), folder / "own.png")
+        return {"A view of one's own": folder / "own.png"}
+
+    monkeypatch.setattr(ToyClassifier, "pictures", pictures)
+    checkpoint = page.parents[1] / "tiny" / "0" / "checkpoints" / "best.ckpt"
+    assert main(["inspect", f"--ckpt_path={checkpoint}", f"--to={tmp_path}"]) == 0
+    text = (tmp_path / "index.html").read_text()
+    assert "A view of one&#x27;s own" in text
+    assert text.count("data:image/png") == len(list(tmp_path.glob("*.png")))
+
+
 def test_a_model_without_experts() -> None:
     module = ToyClassifier(ToyNetwork())
     module.network.moe = torch.nn.Identity()

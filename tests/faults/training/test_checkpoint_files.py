@@ -14,7 +14,7 @@ import torch
 
 from mixtura.core.errors import InputError
 from mixtura.training import CheckpointError, VerifiedCheckpointIO, read_checkpoint
-from mixtura.training.checkpoint import sidecar, write_whole
+from mixtura.training.whole_files import sidecar, write_whole
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyModule
 from tests.faults.training.runner import fit
 

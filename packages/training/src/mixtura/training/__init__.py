@@ -29,6 +29,7 @@ _ROOMS = {
     "sharing.card": ("Card",),
     "sharing.folder": ("SharingError",),
     "sharing.mixin": ("Shared", "load_pretrained", "save_pretrained"),
+    "trackio_logger": ("TrackioLogger",),
     "trainer": ("Trainer",),
 }
 _PUBLIC = {name: f"{__name__}.{room}" for room, names in _ROOMS.items() for name in names}

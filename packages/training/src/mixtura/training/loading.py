@@ -1,4 +1,4 @@
-"""A training loader that continues in mid-epoch with the very batches that were left."""
+"""Loaders: for training one that continues in mid-epoch with the very batches that were left."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-__all__ = ["ResumableLoader", "resumable"]
+__all__ = ["ResumableLoader", "resumable", "test_batches"]
 
 MULTIPLIER = 1_000_003
 
@@ -19,6 +19,14 @@ def resumable(loader: Any, num_replicas: int = 1, rank: int = 0) -> Any:
     if isinstance(loader.dataset, IterableDataset):
         return loader
     return ResumableLoader(loader, num_replicas, rank)
+
+
+def test_batches(data: Any) -> Iterable[Any]:
+    """The test loader of a data module, the first if there are several."""
+    data.prepare_data()
+    data.setup("test")
+    loader = data.test_dataloader()
+    return loader[0] if isinstance(loader, list | tuple) else loader
 
 
 class _EpochBatches:

@@ -14,7 +14,6 @@ from mixtura.core import (
     ConfigError,
     Controller,
     LayerStatistics,
-    Routing,
     moe_layers,
     record_routing,
     routers,
@@ -22,10 +21,10 @@ from mixtura.core import (
 )
 from mixtura.core.errors import InputError
 from mixtura.training.checkpoint import CONFIG_KEY, SCHEMA, build, load_state, read_checkpoint
+from mixtura.training.domain_hooks import DomainHooks
 from mixtura.training.optimisation import AdamW, Optimizer, Schedule, WarmupCosine
 from mixtura.training.parallel import distribute
 from mixtura.training.random_states import random_states, restore_random_states
-from mixtura.training.sharing.card import Card
 
 __all__ = ["MoEModule", "NonFiniteError"]
 
@@ -37,10 +36,11 @@ class NonFiniteError(InputError):
 def _nothing(statistics: LayerStatistics) -> LayerStatistics:
     """Statistics of the same layer over no unit."""
     values = ((one.name, getattr(statistics, one.name)) for one in fields(statistics))
-    return LayerStatistics(**{n: None if v is None else torch.zeros_like(v) for n, v in values})
+    empty: dict[str, Any] = {n: None if v is None else torch.zeros_like(v) for n, v in values}
+    return LayerStatistics(**empty)
 
 
-class MoEModule(pl.LightningModule):
+class MoEModule(DomainHooks, pl.LightningModule):
     """Base of all LightningModules here. A subclass says what the task's loss is, and no more.
 
     The training loss is `task_loss` plus the auxiliary terms of the MoE layers, taken from a record
@@ -50,7 +50,8 @@ class MoEModule(pl.LightningModule):
     that is resumed in the middle of an epoch continues exactly.
 
     Subclasses are decorated with `@configurable`, call this constructor with their `network`, and
-    define `task_loss`; `evaluate` if validation and test need other metrics than the training loss.
+    define `task_loss`; `evaluate` if validation and test need other metrics than the training loss;
+    of `DomainHooks` what their domain has to tell.
 
     Args:
         network: The model proper, a pure `nn.Module`.
@@ -98,45 +99,6 @@ class MoEModule(pl.LightningModule):
         """The figures of a validation or test batch, by name; means over samples are logged."""
         loss, figures = self.task_loss(batch)
         return {"loss": loss, **figures}
-
-    def batch_size(self, batch: Any) -> int:
-        """How many samples `batch` holds: the weight of its figures in the epoch's mean."""
-        leaf = batch
-        while isinstance(leaf, Mapping | list | tuple):
-            leaf = next(iter(leaf.values() if isinstance(leaf, Mapping) else leaf))
-        return int(leaf.shape[0]) if isinstance(leaf, Tensor) and leaf.ndim else 1
-
-    def shared(self, data: Any) -> nn.Module:
-        """What `export` writes: the network, or the object that users call, built around it.
-
-        Args:
-            data: The data module of the training run, where the checkpoint knows it.
-        """
-        return self.network
-
-    def card(self, data: Any) -> Card:
-        """What the model card says besides what is measured: task, data, licence, citation."""
-        name = getattr(data, "name", None)
-        return Card(data=name if isinstance(name, str) else None)
-
-    def aspects(
-        self, batch: Any, layer: str, routing: Routing
-    ) -> Mapping[str, Sequence[Any] | Tensor]:
-        """By what `inspect` sorts the units of a layer, besides their position: label, time, ...
-
-        Args:
-            batch: An evaluation batch.
-            layer: Name of the layer.
-            routing: Its routing of this batch.
-
-        Returns:
-            By aspect: one category for each of the routing's units, in order.
-        """
-        return {}
-
-    def captions(self, batch: Any) -> Sequence[str]:
-        """What `inspect` writes above the routing of each sample of a batch."""
-        return [f"sample {number}" for number in range(self.batch_size(batch))]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The network's forward pass."""
@@ -236,10 +198,11 @@ class MoEModule(pl.LightningModule):
         A step that was not taken (float16's scaler met an infinity, or its batches were left out)
         is none for them, and none for the schedule.
         """
-        scale = None if self._scaler is None else self._scaler.get_scale()
+        scaler = self._scaler
+        scale = 0.0 if scaler is None else scaler.get_scale()
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if scale is not None:
-            self._taken = self._scaler.get_scale() >= scale  # it falls when a step is left out
+        if scaler is not None:
+            self._taken = scaler.get_scale() >= scale  # it falls when a step is left out
         statistics, self._statistics = self._statistics, {}
         if self.controllers and statistics and self._taken:
             over_ranks = {name: one.across_ranks() for name, one in statistics.items()}

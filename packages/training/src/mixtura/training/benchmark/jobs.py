@@ -12,10 +12,11 @@ from torch import nn
 
 from mixtura.core import Record, moe_layers, record_routing
 from mixtura.training.benchmark.recipe import Entry, Setting
-from mixtura.training.checkpoint import read_checkpoint, write_whole
+from mixtura.training.checkpoint import read_checkpoint
 from mixtura.training.cli import names
 from mixtura.training.cli.app import App
 from mixtura.training.cli.lightning import MixturaCLI
+from mixtura.training.whole_files import write_whole
 
 __all__ = ["Job", "active_parameters", "finished"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mixtura.training.benchmark.recipe import Recipe
-from mixtura.training.checkpoint import write_whole
+from mixtura.training.whole_files import write_whole
 
 __all__ = ["environment", "rows", "write_table"]
 

@@ -211,7 +211,18 @@ TIPS = ("💡", "litlogger", "litmodels", "TPU available", "Loading `train_datal
 
 
 class _SaveConfig(SaveConfigCallback):
-    """Writes `config.yaml`, complete and resolved, into the run's folder."""
+    """Writes `config.yaml`, complete and resolved, into the run's folder, whatever the logger."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write it, once and on the first rank."""
+        if not self.already_saved and trainer.is_global_zero:
+            folder = Path(trainer.default_root_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / self.config_filename
+            self.parser.save(
+                self.config, path, skip_none=False, overwrite=self.overwrite, multifile=False
+            )
+        self.already_saved = True
 
 
 def _difference(saved: Any, configured: Any, where: str) -> str:

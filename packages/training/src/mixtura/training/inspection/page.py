@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from mixtura.training.checkpoint import write_whole
 from mixtura.training.inspection.observation import Observation
 from mixtura.training.inspection.pictures import png
+from mixtura.training.whole_files import write_whole
 
 __all__ = ["agreement", "write_page"]
 
@@ -45,9 +45,21 @@ th:first-child, td:first-child { text-align: left; } .warn { color: #b00; }
 
 
 def write_page(
-    folder: Path, seen: Observation, pictures: Mapping[str, Figure], other: Observation | None
+    folder: Path,
+    seen: Observation,
+    pictures: Mapping[str, Figure],
+    other: Observation | None,
+    further: Mapping[str, Path] | None = None,
 ) -> Path:
-    """Write `index.html` with everything in it, and each picture as a PNG beside it."""
+    """Write `index.html` with everything in it, and each picture as a PNG beside it.
+
+    Args:
+        folder: Of the page.
+        seen: What was observed.
+        pictures: Of it, by name.
+        other: The checkpoint that it is compared with.
+        further: Files of further pictures, by title.
+    """
     sections = []
     for name, figure in pictures.items():
         content = png(figure)
@@ -55,14 +67,11 @@ def write_page(
             folder / f"{name}.png", lambda path, c=content: path.write_bytes(c), beside=False
         )
         title, text = TITLES.get(name, _aspect(name))
-        encoded = base64.b64encode(content).decode()
-        sections.append(
-            f"<h2>{html.escape(title)}</h2><p>{html.escape(text)}</p>"
-            f'<img id="{html.escape(name)}" alt="{html.escape(title)}" '
-            f'src="data:image/png;base64,{encoded}">'
-        )
+        sections.append(_section(name, title, text, content))
         if name == "comparison" and other is not None:
             sections.append(_agreement_table(seen, other))
+    for title, path in (further or {}).items():
+        sections.append(_section(path.stem, title, "", path.read_bytes()))
     text = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>What the experts do: '
         f"{html.escape(seen.name)}</title><style>{STYLE}</style></head><body>"
@@ -72,6 +81,16 @@ def write_page(
     page = folder / "index.html"
     write_whole(page, lambda path: path.write_text(text, encoding="utf-8"), beside=False)
     return page
+
+
+def _section(name: str, title: str, text: str, content: bytes) -> str:
+    told = f"<p>{html.escape(text)}</p>" if text else ""
+    encoded = base64.b64encode(content).decode()
+    return (
+        f"<h2>{html.escape(title)}</h2>{told}"
+        f'<img id="{html.escape(name)}" alt="{html.escape(title)}" '
+        f'src="data:image/png;base64,{encoded}">'
+    )
 
 
 def _aspect(name: str) -> tuple[str, str]:

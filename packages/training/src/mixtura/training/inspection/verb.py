@@ -3,12 +3,14 @@
 import sys
 from pathlib import Path
 
+import torch
+
 from mixtura.core.errors import InputError
 from mixtura.training.inspection.observation import Observation, observe
 from mixtura.training.inspection.page import write_page
 from mixtura.training.inspection.pictures import draw
 from mixtura.training.module import MoEModule
-from mixtura.training.sharing.export import data_of, test_loader
+from mixtura.training.sharing.export import data_of
 
 __all__ = ["inspect"]
 
@@ -39,10 +41,13 @@ def inspect(
             f"{path} does not say which data it was trained on; train with a data module that is "
             "@configurable"
         )
-    seen = _observed(path, data, batches, examples)
-    other = _observed(Path(compare), data, batches, examples) if compare else None
+    module, seen = _observed(path, data, batches, examples)
+    other = _observed(Path(compare), data, batches, examples)[1] if compare else None
     try:
-        page = write_page(folder, seen, draw(seen, other), other)
+        folder.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            further = module.pictures(data, folder)
+        page = write_page(folder, seen, draw(seen, other), other, further)
     except OSError as error:
         raise InputError(
             f"cannot write the page to {folder}: {error.strerror}; choose another folder with --to"
@@ -51,7 +56,9 @@ def inspect(
     return page
 
 
-def _observed(path: Path, data: object, batches: int, examples: int) -> Observation:
+def _observed(
+    path: Path, data: object, batches: int, examples: int
+) -> tuple[MoEModule, Observation]:
     module = MoEModule.load_from_checkpoint(path)
-    name = f"{type(module.network).__name__} ({'/'.join(path.parts[-3:])})"
-    return observe(module, test_loader(data), name, batches, examples)
+    name = f"{type(module.network).__name__} ({'/'.join(path.parts[-4:])})"
+    return module, observe(module, module.inspected(data), name, batches, examples)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mixtura.core import LayerStatistics, from_config, moe_layers, record_routing
 from mixtura.core.errors import InputError
 from mixtura.training.checkpoint import read_checkpoint
+from mixtura.training.loading import test_batches
 from mixtura.training.module import MoEModule
 from mixtura.training.sharing.mixin import Shared, save_pretrained
 from mixtura.training.sharing.programs import export_program
@@ -66,20 +67,12 @@ def data_of(ckpt_path: Path) -> Any:
     return None if tree is None else from_config(tree)
 
 
-def test_loader(data: Any) -> Any:
-    """The test loader of a data module."""
-    data.prepare_data()
-    data.setup("test")
-    loader = data.test_dataloader()
-    return loader[0] if isinstance(loader, list | tuple) else loader
-
-
 def _measured(module: MoEModule, data: Any) -> dict[str, float]:
     sums: dict[str, float] = {}
     weight = 0
     module.eval()
     with torch.no_grad():
-        for batch in test_loader(data):
+        for batch in test_batches(data):
             size = module.batch_size(batch)
             weight += size
             for name, value in module.evaluate(batch).items():
@@ -95,7 +88,7 @@ def expert_statistics(module: MoEModule, data: Any, batches: int) -> dict[str, L
     if not moe_layers(module.network):
         return found
     module.eval()
-    for number, batch in enumerate(test_loader(data)):
+    for number, batch in enumerate(test_batches(data)):
         if number == batches:
             break
         with torch.no_grad(), record_routing(module.network) as record:
@@ -110,7 +103,7 @@ def _program(module: MoEModule, data: Any, path: Path, kind: Literal["pt2", "onn
         raise InputError(
             "this checkpoint does not say which data it was trained on, so no example is at hand"
         )
-    batch = next(iter(test_loader(data)))
+    batch = next(iter(test_batches(data)))
     network, inputs = _call(module, batch)
     distance = export_program(network, inputs, path, kind)
     sys.stdout.write(f"{path}: differs from the model by at most {distance:.2g}\n")

@@ -16,7 +16,8 @@ from torch import nn
 
 from mixtura.core import from_config, to_config
 from mixtura.core.errors import InputError
-from mixtura.training.checkpoint import digest, load_state, write_whole
+from mixtura.training.checkpoint import load_state
+from mixtura.training.whole_files import digest, write_whole
 
 __all__ = ["CARD", "CONFIG", "SCHEMA", "WEIGHTS", "SharingError", "load_folder", "save_folder"]
 

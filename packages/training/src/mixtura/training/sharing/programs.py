@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from mixtura.core import moe_layers
 from mixtura.core.dispatch.base import dispatch_by_name
-from mixtura.training.checkpoint import write_whole
 from mixtura.training.sharing.folder import SharingError
+from mixtura.training.whole_files import write_whole
 
 __all__ = ["export_program", "run_onnx"]
 
