@@ -6,7 +6,7 @@ Reference: Shi et al., Time-MoE, ICLR 2025 (arXiv 2409.16040), with the released
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,6 +18,7 @@ def horizon_loss(
     labels: Float[Tensor, "series time"],
     mask: Shaped[Tensor, "series time"] | None = None,
     *,
+    segments: Int[Tensor, "series time"] | None = None,
     delta: float = 2.0,
     compat_unmasked_tail: bool = False,
 ) -> Float[Tensor, ""]:
@@ -27,6 +28,8 @@ def horizon_loss(
         prediction: of the head.
         labels: the series shifted by one point.
         mask: labels that count; all real ones if not given.
+        segments: number of the sequence of each input point, where several are packed: targets
+            that lie in another sequence than the point they are predicted from do not count.
         delta: of the Huber loss.
         compat_unmasked_tail: without a mask, count the zeros behind the end of the labels as
             targets, as the released code does.
@@ -39,6 +42,9 @@ def horizon_loss(
             return losses.mean()
         mask = torch.ones_like(labels)
     weight = F.pad(mask.to(losses.dtype), (0, horizon - 1)).unfold(-1, horizon, 1)
+    if segments is not None:
+        ahead = F.pad(segments, (0, horizon - 1), value=-1).unfold(-1, horizon, 1)
+        weight = weight * (ahead == segments.unsqueeze(-1))
     return (losses * weight).sum() / weight.sum().clamp_min(1.0)
 
 
@@ -47,12 +53,13 @@ def mean_horizon_loss(
     labels: Float[Tensor, "series time"],
     mask: Shaped[Tensor, "series time"] | None = None,
     *,
+    segments: Int[Tensor, "series time"] | None = None,
     delta: float = 2.0,
     compat_unmasked_tail: bool = False,
 ) -> Float[Tensor, ""]:
     """The mean of `horizon_loss` over the heads."""
+    options = {"delta": delta, "compat_unmasked_tail": compat_unmasked_tail}
     losses = [
-        horizon_loss(p, labels, mask, delta=delta, compat_unmasked_tail=compat_unmasked_tail)
-        for p in predictions.values()
+        horizon_loss(p, labels, mask, segments=segments, **options) for p in predictions.values()
     ]
     return torch.stack(losses).mean()

@@ -10,7 +10,12 @@ APP = App(
     package="mixtura.apps.forecasting",
     module="mixtura.forecasting.module:ForecastModule",
     data="mixtura.datasets:LTSFDataModule",
-    registry=("mixtura.forecasting.module", "mixtura.forecasting.networks", "mixtura.datasets"),
+    registry=(
+        "mixtura.forecasting.module",
+        "mixtura.forecasting.next_point",
+        "mixtura.forecasting.networks",
+        "mixtura.datasets",
+    ),
     classes={
         "--model": ("ForecastModule",),
         "--data": ("LTSFDataModule",),

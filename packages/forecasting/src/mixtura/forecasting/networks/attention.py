@@ -78,7 +78,8 @@ class GroupedQueryAttention(nn.Module):
         positions: Int[Tensor, "*batch tokens"] | None = None,
         cache: KeyValueCache | None = None,
         layer: int = 0,
-    ) -> Float[Tensor, "batch tokens dim"]:
+        last: bool = False,
+    ) -> Float[Tensor, "batch out dim"]:
         """Attend from `x` to `context` (to `x` itself if not given).
 
         Args:
@@ -88,13 +89,16 @@ class GroupedQueryAttention(nn.Module):
             positions: of the query tokens (and keys, without a context), 0, 1, ... by default.
             cache: keys and values of earlier tokens, extended in place.
             layer: number of this layer in `cache`.
+            last: attend from the last token of `x` only.
         """
-        queries, keys, values, gate = self._project(x, context, positions)
+        queries, keys, values, gate = self._project(x, context, positions, last)
         if cache is not None:
             keys, values = cache.extend(layer, keys, values)
         keys, values = (_repeat_heads(each, self.num_heads) for each in (keys, values))
         rate = self.dropout if self.training else 0.0
-        causal = self.causal and mask is None
+        causal = self.causal and mask is None and not last
+        if last and mask is not None:
+            mask = mask[:, :, -1:]
         if rate and mask is None and not causal and x.device.type == "cpu":
             mixed = _attend_with_dropout(queries, keys, values, rate)
         else:
@@ -126,9 +130,10 @@ class GroupedQueryAttention(nn.Module):
         x: Float[Tensor, "batch tokens dim"],
         context: Float[Tensor, "batch keys dim"] | None,
         positions: Int[Tensor, "*batch tokens"] | None,
+        last: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Rotated queries and keys, values, and the logits of the head gates."""
-        queries, gate = self._queries(x)
+        queries, gate = self._queries(x[:, -1:] if last else x)
         source = x if context is None else context
         keys = self.k_proj(source).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
         values = self.v_proj(source).unflatten(-1, (self.num_kv_heads, -1)).transpose(1, 2)
@@ -138,7 +143,7 @@ class GroupedQueryAttention(nn.Module):
             key_positions = positions
             if context is not None:
                 key_positions = torch.arange(context.shape[1], device=x.device)
-            queries = self.rotary(queries, positions)
+            queries = self.rotary(queries, positions[..., -1:] if last else positions)
             keys = self.rotary(keys, key_positions)
         if self.qk_norm:
             queries = F.rms_norm(queries, (self.head_dim,))

@@ -1,9 +1,10 @@
 """Time-MoE: a decoder on single points, with heads for several horizons."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mixtura.core import (
     GLUExperts,
@@ -18,55 +19,19 @@ from mixtura.core import (
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.attention import GroupedQueryAttention
 from mixtura.forecasting.networks.base import ForecastNetwork
+from mixtura.forecasting.networks.decoder import (
+    DecoderBlock,
+    PointEmbedding,
+    View,
+    causal_mask,
+    segment_view,
+)
 from mixtura.forecasting.networks.feed_forward import GatedFeedForward
 from mixtura.forecasting.networks.instance_norm import WindowStatistics
 from mixtura.forecasting.networks.key_value_cache import KeyValueCache
 from mixtura.forecasting.networks.norms import RMSNorm
 from mixtura.forecasting.networks.rotary import HalfSplitRotary
 from mixtura.forecasting.networks.schedule import head_schedule
-
-
-class PointEmbedding(nn.Module):
-    """`silu(W_g x) * (W_e x)` of each point."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.embed = nn.Linear(1, dim, bias=False)
-        self.gate = nn.Linear(1, dim, bias=False)
-
-    def forward(self, x: Float[Tensor, "series time"]) -> Float[Tensor, "series time dim"]:
-        """One token per point."""
-        points = x.unsqueeze(-1)
-        return F.silu(self.gate(points)) * self.embed(points)
-
-
-class DecoderBlock(nn.Module):
-    """Pre-norm causal attention, then a mixture of experts or one dense network."""
-
-    def __init__(self, dim: int, attention: GroupedQueryAttention, mixture: nn.Module, eps: float):
-        super().__init__()
-        self.attention_norm = RMSNorm(dim, eps)
-        self.attention = attention
-        self.mixture_norm = RMSNorm(dim, eps)
-        self.mixture = mixture
-
-    def forward(
-        self,
-        x: Float[Tensor, "series time dim"],
-        visible: Bool[Tensor, "series 1 time keys"] | None,
-        positions: Int[Tensor, "*series time"] | None,
-        real: Bool[Tensor, "series time"] | None,
-        cache: KeyValueCache | None,
-        layer: int,
-    ) -> Float[Tensor, "series time dim"]:
-        """`real` marks tokens that are no padding: the others are not routed."""
-        x = x + self.attention(
-            self.attention_norm(x), mask=visible, positions=positions, cache=cache, layer=layer
-        )
-        h = self.mixture_norm(x)
-        if real is not None and isinstance(self.mixture, MoELayer):
-            return x + self.mixture(h, mask=real)
-        return x + self.mixture(h)
 
 
 @configurable
@@ -100,6 +65,7 @@ class TimeMoE(ForecastNetwork):
     """
 
     reads_missing = "before"
+    differentiable = False
 
     def __init__(
         self,
@@ -169,7 +135,9 @@ class TimeMoE(ForecastNetwork):
         mask: Bool[Tensor, "series all"] | None = None,
         positions: Int[Tensor, "*series time"] | None = None,
         cache: KeyValueCache | None = None,
-    ) -> Float[Tensor, "series time dim"]:
+        segments: Int[Tensor, "series time"] | None = None,
+        last: bool = False,
+    ) -> Float[Tensor, "series out dim"]:
         """What the heads look at.
 
         Args:
@@ -177,27 +145,95 @@ class TimeMoE(ForecastNetwork):
             mask: points that are real, those in the cache included; padding is on the left.
             positions: of the points, 0, 1, ... if not given.
             cache: keys and values of earlier points, extended in place.
+            segments: of packed sequences, the number of each point's sequence, -1 for padding:
+                no sequence sees another. Instead of `mask`, `positions` and `cache`.
+            last: only for the last point, which costs the last block next to nothing.
         """
+        tokens = self.embedding(x)
+        if segments is not None:
+            view = segment_view(segments)
+        else:
+            view = self._view(x, mask, positions, cache)
+        for layer, block in enumerate(self.blocks):
+            tokens = block(tokens, view, layer, last and layer == len(self.blocks) - 1)
+        if cache is not None:
+            cache.advance(x.shape[1])
+        return self.norm(tokens[:, -1:] if last else tokens)
+
+    def _view(
+        self,
+        x: Float[Tensor, "series time"],
+        mask: Bool[Tensor, "series all"] | None,
+        positions: Int[Tensor, "*series time"] | None,
+        cache: KeyValueCache | None,
+    ) -> View:
         before = 0 if cache is None else cache.length
-        tokens, visible, real = self.embedding(x), None, None
+        visible = None
         if positions is None:
             positions = torch.arange(before, before + x.shape[1], device=x.device)
         if mask is not None or before:
             visible = causal_mask(before, x.shape[1], mask, x.device).expand(len(x), 1, -1, -1)
-        if mask is not None:
-            real = mask[:, before:]
-        for layer, block in enumerate(self.blocks):
-            tokens = block(tokens, visible, positions, real, cache, layer)
-        if cache is not None:
-            cache.advance(x.shape[1])
-        return self.norm(tokens)
+        return View(visible, positions, None if mask is None else mask[:, before:], cache)
 
     def forward(
-        self, x: Float[Tensor, "series time"], mask: Bool[Tensor, "series time"] | None = None
+        self,
+        x: Float[Tensor, "series time"],
+        mask: Bool[Tensor, "series time"] | None = None,
+        segments: Int[Tensor, "series time"] | None = None,
     ) -> dict[int, Float[Tensor, "series time horizon"]]:
-        """Each head's prediction of the points after every point, by its horizon."""
-        hidden = self.hidden(x, mask=mask)
+        """Each head's prediction of the points after every point, by its horizon.
+
+        Args:
+            x: scaled values.
+            mask: points that are real; padding is on the left.
+            segments: number of each point's sequence where several are packed, -1 for padding.
+        """
+        hidden = self.hidden(x, mask=mask, segments=segments)
         return {h: head(hidden) for h, head in zip(self.horizons, self.heads, strict=True)}
+
+    def supervise(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        future: Float[Tensor, "batch variates target"],
+        marks: Float[Tensor, "batch features all"] | None = None,
+    ) -> tuple[Float[Tensor, "batch variates out"], Float[Tensor, "batch variates out"]]:
+        """What every head predicts after every point of past and future, and what came."""
+        pairs = self._pairs(past, future)
+        predictions, targets = zip(*pairs, strict=True)
+        shape = (*past.shape[:2], -1)
+        return (
+            torch.cat([each.flatten(1) for each in predictions], 1).view(shape),
+            torch.cat([each.flatten(1) for each in targets], 1).view(shape),
+        )
+
+    def training_loss(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        future: Float[Tensor, "batch variates target"],
+        marks: Float[Tensor, "batch features all"] | None,
+        loss: Callable[[Tensor, Tensor], Tensor],
+    ) -> Float[Tensor, ""]:
+        """The mean over the heads of `loss` after every point of past and future."""
+        return torch.stack([loss(*pair) for pair in self._pairs(past, future)]).mean()
+
+    def _pairs(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        future: Float[Tensor, "batch variates target"],
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Prediction and target of each head that fits: (series, points, horizon)."""
+        series = torch.cat((past, future), -1).flatten(0, 1)
+        if series.shape[1] < 2:
+            raise InputError(
+                f"training needs two points of a series, got {series.shape[1]}; give longer windows"
+            )
+        predictions = self(series[:, :-1])
+        pairs = []
+        for h, prediction in predictions.items():
+            points = series.shape[1] - h
+            if points > 0:
+                pairs.append((prediction[:, :points], series[:, 1:].unfold(1, h, 1)))
+        return pairs
 
     @torch.no_grad()
     def generate(
@@ -228,7 +264,7 @@ class TimeMoE(ForecastNetwork):
             if known is not None:
                 positions = (known.long().cumsum(-1) - 1).masked_fill(~known, 1)
                 positions = positions[:, -window.shape[1] :]
-            hidden = self.hidden(window, mask=known, positions=positions, cache=cache)
+            hidden = self.hidden(window, mask=known, positions=positions, cache=cache, last=True)
             new = self.heads[self.horizons.index(step)](hidden[:, -1])
             series = torch.cat((series, new), 1)
             if known is not None:
@@ -249,14 +285,3 @@ class TimeMoE(ForecastNetwork):
         y = self.generate(series, horizon, mask=mask, overshoot=self.overshoot)
         y = y.unflatten(0, past.shape[:2])
         return y if statistics is None else statistics.restore(y)
-
-
-def causal_mask(
-    before: int, new: int, mask: Bool[Tensor, "series all"] | None, device: torch.device
-) -> Bool[Tensor, "*series one new all"]:
-    """Which keys each new token sees: itself, and earlier ones that are real."""
-    keys = torch.arange(before + new, device=device)
-    own = keys[before:, None]
-    if mask is None:
-        return (keys <= own)[None, None]
-    return ((keys <= own) & mask[:, None, None, :]) | (keys == own)

@@ -1,6 +1,7 @@
 """Callbacks that every run has or may have."""
 
 from mixtura.training.callbacks.checkpoint import Checkpoint
+from mixtura.training.callbacks.first import ValidateFirst
 from mixtura.training.callbacks.monitor import RoutingMonitor
 from mixtura.training.callbacks.progress import LineProgress, ProgressBar
 from mixtura.training.callbacks.stop import GracefulStop, Stopped
@@ -14,4 +15,5 @@ __all__ = [
     "RoutingMonitor",
     "RunSummary",
     "Stopped",
+    "ValidateFirst",
 ]
