@@ -3,14 +3,16 @@
 import pytest
 
 import mixtura.core
-from mixtura.core import Adjustment, Experts, InputError, Router, Score, Selection
+from mixtura.core import Adjustment, Experts, InputError, Loss, Router, Score, Selection
 from mixtura.core.testing import (
     EXPERTS,
+    LOSSES,
     ROUTERS,
     Registry,
     RouterCase,
     expert_checks,
     layer_checks,
+    loss_checks,
     parametrize_with_checks,
     router_checks,
 )
@@ -29,6 +31,20 @@ def test_layer(case, check) -> None:
 @parametrize_with_checks(EXPERTS, expert_checks)
 def test_experts(case, check) -> None:
     check(case)
+
+
+@parametrize_with_checks(LOSSES, loss_checks)
+def test_loss(case, check) -> None:
+    check(case)
+
+
+def test_every_public_loss_is_registered() -> None:
+    public = {
+        kind
+        for kind in (getattr(mixtura.core, name) for name in mixtura.core.__all__)
+        if isinstance(kind, type) and issubclass(kind, Loss)
+    }
+    assert public - {type(case.build(4, 2)) for case in LOSSES} == {Loss}
 
 
 @pytest.mark.parametrize(

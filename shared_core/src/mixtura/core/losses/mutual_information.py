@@ -49,12 +49,13 @@ def mutual_information(
                 "use PerTaskScore"
             )
         shared = call.aux.get("num_shared", 0) if over == "routed" else 0
-        logits = call.logits[:, : call.logits.shape[-1] - shared].float()
+        logits = call.logits[:, : call.logits.shape[-1] - shared]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         probability = logits.softmax(-1) + FLOOR
         alive: Tensor | float = float(call.num_units)
         if call.free is not None:
             probability = probability * call.free[:, None]
-            alive = call.free.sum().float()
+            alive = call.free.sum().to(logits.dtype)
         index = torch.as_tensor(task, device=logits.device).expand(call.num_units)
         summed = probability.new_zeros(num_tasks, logits.shape[-1])
         summed = summed.index_add(0, index, probability)

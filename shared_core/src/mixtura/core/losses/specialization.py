@@ -53,7 +53,7 @@ def expert_orthogonality(
         y = y.to(torch.promote_types(y.dtype, torch.float32))
         missing = len(call.order) - len(y)
         y = torch.cat([y, y.new_zeros(missing, y.shape[-1])])
-        y = y.index_select(0, call.inverse).view(units, choices, -1)
+        y = y.index_select(0, call.inverse).unflatten(0, (units, choices))
         live = (call.expert < call.num_experts).view(units, choices)
         if call.free is not None:
             live = live & call.free[:, None]

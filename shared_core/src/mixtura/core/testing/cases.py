@@ -9,13 +9,16 @@ from torch import Tensor
 
 from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
+from mixtura.core.losses.base import Loss
 from mixtura.core.router import Router
 
 __all__ = [
     "DIM",
     "EXPERTS",
+    "LOSSES",
     "ROUTERS",
     "ExpertsCase",
+    "LossCase",
     "Registry",
     "RouterCase",
     "parametrize_with_checks",
@@ -83,6 +86,26 @@ class ExpertsCase:
         return self.draw((units, *self.rows), torch.Generator().manual_seed(seed))
 
 
+@dataclass
+class LossCase:
+    """A loss to check.
+
+    Args:
+        name: as it appears in the tests' ids.
+        build: (number of experts, choices) to a loss.
+        router: (number of experts, choices) to a router that has what the loss looks at, for inputs
+            of width 8.
+        context: number of units to what the router has to be told besides.
+        excused: names of checks that cannot hold, each with the reason.
+    """
+
+    name: str
+    build: Callable[[int, int], Loss]
+    router: Callable[[int, int], Router]
+    context: Callable[[int], dict[str, Any]] = lambda units: {}
+    excused: Mapping[str, str] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Checked(Protocol):
     """Anything with a name that may be excused from checks."""
@@ -126,6 +149,7 @@ class Registry(Generic[Case]):
 
 ROUTERS: Registry[RouterCase] = Registry()
 EXPERTS: Registry[ExpertsCase] = Registry()
+LOSSES: Registry[LossCase] = Registry()
 
 
 def parametrize_with_checks(
