@@ -1,5 +1,6 @@
 """Training and evaluation of any forecasting network on windows of a series."""
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -7,13 +8,16 @@ from jaxtyping import Float
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from mixtura.core import configurable
+from mixtura.core import Routing, configurable
 from mixtura.core.errors import InputError
 from mixtura.datasets import LTSFDataModule, WindowBatch, dataset
 from mixtura.forecasting.forecaster import Forecaster, forecaster_class
+from mixtura.forecasting.inspection.page import expert_pictures, spaced_windows
+from mixtura.forecasting.inspection.windows import mixture_of
 from mixtura.forecasting.losses import ForecastLoss, Huber
 from mixtura.forecasting.marks import check_marks
 from mixtura.forecasting.networks.base import ForecastNetwork
+from mixtura.forecasting.networks.moirai_moe import MoiraiMoE
 from mixtura.forecasting.writer import ForecastWriter
 from mixtura.training import MoEModule
 from mixtura.training.optimisation import Optimizer, Schedule
@@ -127,6 +131,26 @@ class ForecastModule(MoEModule):
                 f"future = forecaster.predict(frame, horizon={data.horizon})"
             ),
         )
+
+    def captions(self, batch: WindowBatch) -> list[str]:
+        """The row at which each window begins."""
+        return [f"window from row {int(row)}" for row in batch.index]
+
+    def aspects(self, batch: WindowBatch, layer: str, routing: Routing) -> dict[str, list[str]]:
+        """The variate of each unit, where a layer works on every variate by itself."""
+        windows, variates = len(batch.index), batch.past.shape[2]
+        per_series, rest = divmod(routing.num_units, windows * variates)
+        if variates == 1 or rest or isinstance(mixture_of(self.network), MoiraiMoE):
+            return {}
+        names = [f"variate {v}" for v in range(variates) for _ in range(per_series)]
+        return {"variate": names * windows}
+
+    def pictures(self, data: object, folder: Path) -> dict[str, Path]:
+        """Experts by the clock and by frequency, segment maps, and errors by expert."""
+        if not isinstance(data, LTSFDataModule):
+            return {}
+        batch = data.source("test")[spaced_windows(data)]
+        return expert_pictures(folder, self.network, data, *self.windows(batch), batch.index)
 
     def windows(
         self, batch: WindowBatch
