@@ -7,6 +7,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mixtura.core import (
     DSelectScore,
+    GroupedScore,
+    HardWeights,
     HashScore,
     HyperplaneHashScore,
     InputError,
@@ -23,10 +25,12 @@ from mixtura.core import (
     RouterCell,
     SlotScore,
     SoftSlots,
+    TableScore,
     TopAny,
     TopAnyScore,
     TopK,
     record_routing,
+    select_experts,
 )
 
 
@@ -236,3 +240,60 @@ def test_the_task_sends_a_mixture_model_no_gradient() -> None:
     fit = MixtureFit()([layer.route(x)])
     (gradient,) = torch.autograd.grad(fit, x, allow_unused=True)
     assert gradient is None
+
+
+def test_the_task_reaches_a_mixture_model_that_lets_it() -> None:
+    torch.manual_seed(0)
+    score = MixtureModelScore(4, 3, latent_dim=2, components=2, route_grad="straight")
+    layer = MoELayer(Router(score, TopK(2)), MLPExperts(3, 4, 8)).train()
+    layer(torch.randn(32, 4)).square().sum().backward()
+    assert score.mean.grad.abs().sum() > 0
+    assert score.encoder.weight.grad is None  # the latent is detached
+
+
+def test_a_table_of_logits_for_tasks_and_environments() -> None:
+    score = TableScore(3, 4, std=1.0)
+    router = Router(score, TopK(2))
+    ids = torch.tensor([[0, 2], [1, 0]])
+    routing = router(torch.randn(4, 7), ids=ids)
+    assert torch.equal(routing.logits, score.table[ids.flatten()])
+    assert torch.equal(routing.index[0], routing.index[3])
+    routing.weight[0].backward()
+    assert score.table.grad[0].abs().sum() > 0
+    assert not score.table.grad[1:].any()
+    layer = MoELayer(router, MLPExperts(4, 7, 8))
+    assert select_experts(layer, [2, 0]).router.score_function.table.shape == (3, 2)
+
+
+def test_clusters_of_groups_follow_the_data_online_until_they_are_frozen() -> None:
+    torch.manual_seed(0)
+    clusters = KMeansScore(2, 2, momentum=0.2)
+    clusters.centroids.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+    router = Router(GroupedScore(LinearScore(4, 6), clusters), TopK(2)).train()
+    x, side = torch.randn(40, 4), torch.arange(40) % 2 * 2 - 1
+    embedding = torch.stack([-3.0 * side, torch.zeros(40)], -1)
+    for _ in range(40):
+        routing = router(x, embedding=embedding)
+    torch.testing.assert_close(
+        clusters.centroids, torch.tensor([[3.0, 0.0], [-3.0, 0.0]]), atol=1e-2, rtol=0
+    )
+    assert torch.equal(routing.aux["group"], (side > 0).long())
+    assert torch.equal(routing.index.max(-1).values // 3, routing.aux["group"])
+    router.freeze()
+    before = clusters.centroids.clone()
+    router(x, embedding=embedding + 1)
+    assert torch.equal(clusters.centroids, before)
+
+
+def test_hard_weights_carry_the_routers_gradient() -> None:
+    torch.manual_seed(0)
+    router = Router(LinearScore(4, 3), HardWeights(TopK(1, renormalize="never")))
+    soft = Router(router.score_function, TopK(1, renormalize="never"))
+    x, factor = torch.randn(6, 4), torch.randn(6)
+    routing = router(x)
+    assert torch.equal(routing.weight, torch.ones(6))
+    gradients = [
+        torch.autograd.grad((one(x).weight * factor).sum(), router.score_function.weight)[0]
+        for one in (router, soft)
+    ]
+    torch.testing.assert_close(*gradients)

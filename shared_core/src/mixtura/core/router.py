@@ -172,6 +172,7 @@ class Router(nn.Module):
         if forced is not None:
             if self.score_function.gives == "slots":
                 raise InputError("units cannot be forced to an expert where experts work on slots")
+            check_forced(forced, self.num_experts)
             routing = force(routing, forced, mask)
         routing.free = free
         routing.num_samples = scored.num_samples
@@ -317,6 +318,17 @@ def check_adjustments(
             )
         before = adjustment if adjustment.ranks else before
         adjustment.check(score, getattr(selection, "k", None))
+
+
+def check_forced(forced: Int[Tensor, "units"], num_experts: int) -> None:
+    """Refuse experts that do not exist, where the host can see them."""
+    hidden = forced.device.type != "cpu" or torch.compiler.is_compiling()
+    if hidden or len(forced) == 0 or int(forced.max()) < num_experts:
+        return
+    raise InputError(
+        f"a unit is forced to an expert between 0 and {num_experts - 1}, or to none (-1), got "
+        f"{int(forced.max())}"
+    )
 
 
 def check_causal(selection: Selection, adjustments: Sequence[Adjustment]) -> None:

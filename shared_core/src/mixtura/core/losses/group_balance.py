@@ -142,8 +142,11 @@ class GroupBalance(Loss):
     ) -> None:
         super().__init__(weight)
         check_sizes(limit=limit)
-        for group in [groups - 1] if isinstance(groups, int) else groups:
-            check_number("the number of a group", group, least=0)
+        if isinstance(groups, int):
+            check_sizes(groups=groups)
+        else:
+            for group in groups:
+                check_number("the number of a group", group, least=0)
         check_option("count", count, ("assignments", "units"))
         self.groups: Groups = groups if isinstance(groups, int) else tuple(groups)
         self.count: Literal["assignments", "units"] = count

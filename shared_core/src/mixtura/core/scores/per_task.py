@@ -85,6 +85,10 @@ class PerTaskScore(Score):
         if isinstance(task, int):
             logits, aux = self._one(x, task)
         else:
+            if task.shape != (len(x),):
+                raise InputError(
+                    f"expected one task for each of {len(x)} units, got {tuple(task.shape)}"
+                )
             everyone = torch.stack([self._one(x, t)[0] for t in range(len(self.scores))])
             logits, aux = everyone[task, torch.arange(len(x), device=x.device)], {}
         aux = {**aux, "task": task}
