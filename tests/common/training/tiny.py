@@ -1,6 +1,10 @@
 """What makes a packaged configuration run in seconds, for each app; and what cannot be run."""
 
+import json
 from pathlib import Path
+
+from mixtura.forecasting.checkpoints import save_time_moe, time_moe_arguments
+from mixtura.forecasting.networks import TimeMoE
 
 # By key of a configuration, wherever it stands: cheaper values that change nothing else.
 CHEAPER = {
@@ -8,6 +12,7 @@ CHEAPER = {
     "eval_batch_size": 2,
     "batches_per_epoch": 2,
     "inner_steps": 1,
+    "max_length": 64,
     "outer_steps": 2,
     "num_workers": 0,
 }
@@ -21,6 +26,11 @@ SLOW = {
     "dynamics:*/glycolytic": GENERATED,
     "dynamics:*/lotka-volterra": GENERATED,
     "dynamics:*/selkov": GENERATED,
+    "dynamics:*/noisy-lorenz": GENERATED,
+    "dynamics:*/lorenz63": GENERATED,
+    "dynamics:dynamix/*": GENERATED,
+    "dynamics:*/synthetic-control": "it has 600 environments",
+    "forecasting:timemoe/pretrain": "it has 113 million parameters",
 }
 
 
@@ -32,5 +42,18 @@ def own_series(folder: Path) -> str:
     return str(path)
 
 
+def released_time_moe(folder: Path) -> str:
+    """A small Time-MoE in the released format."""
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
+    config = {**sizes, "num_attention_heads": 2, "num_experts": 2, "horizon_lengths": [1, 8]}
+    place = folder / "released"
+    save_time_moe(TimeMoE(**time_moe_arguments(config)), place)
+    (place / "config.json").write_text(json.dumps(config))
+    return str(place)
+
+
 # By app and name: files that a user would give.
-GIVEN = {"forecasting:*/custom": {"data.init_args.path": own_series}}
+GIVEN = {
+    "forecasting:*/custom": {"data.init_args.path": own_series},
+    "forecasting:timemoe/finetune": {"model.init_args.pretrained": released_time_moe},
+}

@@ -1,11 +1,21 @@
 """DynaMix: shapes, teacher forcing, loss, forecast."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
 from mixtura.core import InputError
-from mixtura.dynamics import DynaMix, InContextGate, RecurrentExperts
+from mixtura.dynamics import (
+    ContextsDataModule,
+    DynaMix,
+    DynaMixModule,
+    InContextGate,
+    RecurrentExperts,
+)
 from mixtura.dynamics.dynamix import delay_embedding, stable_diagonal
+from mixtura.dynamics.excerpts import Excerpt
 
 
 def small(kind: str = "almost_linear") -> DynaMix:
@@ -49,3 +59,49 @@ def test_the_initial_dynamics_are_stable() -> None:
     diagonal = stable_diagonal(12)
     assert float(diagonal.max()) <= 1.0
     assert float(diagonal.min()) > 0.0
+
+
+def test_excerpts_are_standardised_by_their_context_and_continue_it(tmp_path: Path) -> None:
+    t = np.arange(200) * 0.1
+    for number in range(2):
+        rate = 1.0 + number
+        table = np.column_stack((t, 5 + np.cos(rate * t), np.sin(rate * t)))
+        np.savetxt(tmp_path / f"{number}.csv", table, delimiter=",", header="t,x,y", comments="")
+    data = ContextsDataModule(
+        str(tmp_path), context=40, steps=20, horizon=30, batch_size=3, batches_per_epoch=2, noise=0
+    )
+    batches = list(data.train_dataloader())
+    assert len(batches) == 2
+    batch = batches[0]
+    assert batch.context.shape == (40, 3, 2)
+    assert batch.x.shape == (21, 3, 2)
+    torch.testing.assert_close(batch.context.mean(0), torch.zeros(3, 2), rtol=0, atol=1e-5)
+    torch.testing.assert_close(batch.x[0], batch.context[-1])
+    assert not torch.equal(batches[1].x, batch.x)
+    (validation,) = data.val_dataloader()
+    assert validation.x.shape == (31, 4, 2)
+    with pytest.raises(InputError, match=r"context \+ horizon is 540 samples"):
+        ContextsDataModule(str(tmp_path), context=40, steps=20, horizon=500).parts()
+
+
+def test_training_lowers_the_loss_of_a_circle(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = DynaMixModule(
+        DynaMix(2, RecurrentExperts(3, 6, 2), InContextGate(3, 6, 2)), interleave=5
+    )
+    angle = 0.2 * torch.arange(60.0)[:, None] + torch.tensor([0.0, 1.0])
+    x = torch.stack([angle.cos(), angle.sin()], -1)
+    batch = Excerpt(x[:40], x[39:], 0.2)
+    optimiser = torch.optim.RAdam(module.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(60):
+        loss, _ = module.task_loss(batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+    scores = module.evaluate(batch)
+    assert {"d_stsp", "d_hellinger", "mase", "valid_prediction_time", "mse"} <= set(scores)
+    with pytest.raises(InputError, match="alpha is a share"):
+        DynaMixModule(DynaMix(2), alpha=2.0)

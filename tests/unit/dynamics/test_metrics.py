@@ -139,5 +139,7 @@ def test_the_exponent_of_a_learnt_linear_field() -> None:
             [[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]]
         )
     system = Reconstruction(MixER(experts), 1)
-    exponent = largest_exponent(system, 0, torch.tensor([1e-3, 2e-3]), 0.01, steps=20, transient=2)
+    exponent = largest_exponent(
+        system, 0, torch.tensor([[1e-3, 2e-3]]), 0.01, steps=20, transient=2
+    )
     assert exponent == pytest.approx(0.5, abs=1e-3)

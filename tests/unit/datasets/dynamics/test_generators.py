@@ -147,6 +147,14 @@ def test_an_unknown_system_gets_the_nearest_names() -> None:
         load_environments("odebnch4")
 
 
+def test_control_charts_come_with_the_repository(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MIXTURA_DATA", str(tmp_path))
+    data = load_environments("synthetic_control")
+    assert data.train.x.shape == (600, 1, 60, 1)
+    assert data.train.family.tolist() == sorted([0, 1, 2, 3, 4, 5] * 100)
+    np.testing.assert_allclose(data.train.x.mean(0), 0, atol=1e-5)
+
+
 def test_series_of_the_archives(tmp_path: Path) -> None:
     path = tmp_path / "x.ts"
     path.write_text("@classLabel true\n@data\n1,2,3:b\n4,5,6:a\n")

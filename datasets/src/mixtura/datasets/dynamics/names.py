@@ -54,7 +54,8 @@ def load_environments(name: str) -> DynamicsData:
     if plain == "synthetic_control":
         from mixtura.datasets.verification import data_path
 
-        return synthetic_control(data_path("synthetic_control", "synthetic_control.npz"))
+        file = "synthetic_control/synthetic_control.npz"
+        return synthetic_control(data_path("synthetic_control", file))
     path = Path(name).expanduser()
     if path.is_dir():
         return read_folder(path)

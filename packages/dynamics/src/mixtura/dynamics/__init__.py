@@ -9,8 +9,10 @@ from typing import Any
 _ROOMS = {
     "adaptation": ("Adaptation", "Adapted"),
     "data": ("EnvironmentsDataModule",),
+    "dynamix_module": ("DynaMixModule",),
     "dynamix": ("DynaMix", "InContextGate", "RecurrentExperts"),
     "evaluation": ("evaluate",),
+    "excerpts": ("ContextsDataModule",),
     "experts": ("CAVIA", "CoDA", "GEPS", "NCF", "OfficialGEPS", "ShPLRNN", "VectorFields"),
     "fine_tuning": ("LowRankTuning",),
     "gate": ("ClosedFormGate", "ContextKMeans", "ContextScore", "HardTop", "KMeansPlusPlus"),

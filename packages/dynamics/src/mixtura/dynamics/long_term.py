@@ -26,6 +26,9 @@ __all__ = ["attractor_scores", "largest_exponent", "long_term_scores"]
 DENSE = 3
 """Dimensions up to which the state space is cut into bins."""
 
+STARTS = 32
+"""States from which the growth of perturbations is averaged."""
+
 
 def attractor_scores(
     generated: Float[Tensor, "steps dims"],
@@ -60,26 +63,26 @@ def attractor_scores(
 
 
 def one_environment(system: Reconstruction, environment: int) -> Callable[[Tensor], Tensor]:
-    """Its field or map in the network's units, on states (dims)."""
+    """Its field or map in the network's units, on states (starts, dims)."""
     index = torch.tensor([environment])
     bound = system.mixer.field(system.contexts[index].detach(), routing=system.route(index))
-    return lambda x: bound(x[None, None])[0, 0]
+    return lambda x: bound(x[None])[0]
 
 
 def largest_exponent(
     system: Reconstruction,
     environment: int,
-    x0: Float[Tensor, "dims"],
+    x0: Float[Tensor, "starts dims"],
     dt: float,
-    steps: int = 4000,
-    transient: int = 500,
+    steps: int = 400,
+    transient: int = 100,
 ) -> float:
     """Largest Lyapunov exponent of what the system has learnt of a known environment.
 
     Args:
         system: the trained system.
         environment: one that it knows.
-        x0: a state near the attractor, in the units of the data.
+        x0: states on the attractor, in the units of the data; their growth is averaged.
         dt: duration of a step (of the map, for recurrent experts).
         steps: over which the growth is averaged.
         transient: steps that are thrown away before.
@@ -93,7 +96,7 @@ def largest_exponent(
 
 @torch.no_grad()
 def long_term_scores(
-    system: Reconstruction, long: Environments, steps: int = 4000
+    system: Reconstruction, long: Environments, steps: int = 400
 ) -> list[dict[str, float]]:
     """Scores of every environment on its long run, with both largest Lyapunov exponents.
 
@@ -107,12 +110,13 @@ def long_term_scores(
     report = []
     for number in range(len(true)):
         series, dt = true.x[number, 0], float(true.t[number, 1] - true.t[number, 0])
-        horizon = max(len(series) // 20, 20)
+        horizon = max(len(series) // 40, 20)
         exponent = lyapunov_of_data(series, dt, horizon, begin=horizon // 6)
         scores = attractor_scores(states[number, 0], series, dt, max(exponent, 0.0) or 1.0)
         scores["lyapunov_of_data"] = exponent
+        starts = series[:: max(len(series) // STARTS, 1)][:STARTS]
         scores["lyapunov_of_model"] = largest_exponent(
-            system, number, series[0], dt, steps, steps // 8
+            system, number, starts, dt, steps, steps // 4
         )
         report.append(scores)
     return report

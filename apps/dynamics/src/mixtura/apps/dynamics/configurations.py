@@ -12,6 +12,7 @@ from mixtura.core import from_config
 from mixtura.core.errors import InputError
 from mixtura.dynamics.data import EnvironmentsDataModule
 from mixtura.dynamics.module import DynamicsModule
+from mixtura.training import MoEModule
 from mixtura.training.cli import names
 
 __all__ = ["CONFIGS", "build", "load_module", "read"]
@@ -44,7 +45,11 @@ def build(tree: Mapping[str, Any], seed: int) -> tuple[DynamicsModule, Environme
 
 def load_module(ckpt_path: str) -> DynamicsModule:
     """The trained module of a checkpoint."""
-    module = DynamicsModule.load_from_checkpoint(ckpt_path)
-    assert isinstance(module, DynamicsModule)
+    module = MoEModule.load_from_checkpoint(ckpt_path)
+    if not isinstance(module, DynamicsModule):
+        raise InputError(
+            f"{ckpt_path} holds a {type(module).__name__}, which has no environments; this "
+            "subcommand is for systems trained as DynamicsModule"
+        )
     module.eval()
     return module

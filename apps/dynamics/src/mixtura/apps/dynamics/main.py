@@ -10,10 +10,19 @@ APP = App(
     name="dynamics",
     summary="Reconstruct hierarchies of dynamical systems with mixtures of meta-learned experts.",
     package="mixtura.apps.dynamics",
-    module="mixtura.dynamics.module:DynamicsModule",
-    data="mixtura.dynamics.data:EnvironmentsDataModule",
-    registry=("mixtura.dynamics.module", "mixtura.dynamics.data", "mixtura.dynamics.solvers"),
-    classes={"--model": ("DynamicsModule",), "--data": ("EnvironmentsDataModule",)},
+    module="mixtura.training:MoEModule",
+    data="pytorch_lightning:LightningDataModule",
+    registry=(
+        "mixtura.dynamics.module",
+        "mixtura.dynamics.data",
+        "mixtura.dynamics.dynamix_module",
+        "mixtura.dynamics.excerpts",
+        "mixtura.dynamics.solvers",
+    ),
+    classes={
+        "--model": ("DynamicsModule", "DynaMixModule"),
+        "--data": ("EnvironmentsDataModule", "ContextsDataModule"),
+    },
     verbs=(
         Verb(
             name="adapt",

@@ -13,7 +13,7 @@ __all__ = ["lyapunov_of_data", "lyapunov_of_field", "lyapunov_of_map"]
 
 def lyapunov_of_map(
     step: Callable[[Tensor], Tensor],
-    x0: Float[Tensor, "dims"],
+    x0: Float[Tensor, "*starts dims"],
     steps: int,
     dt: float = 1.0,
     transient: int = 0,
@@ -23,8 +23,8 @@ def lyapunov_of_map(
     Benettin et al., Lyapunov characteristic exponents for smooth dynamical systems, 1980.
 
     Args:
-        step: one time step of the model on states (dims).
-        x0: where to begin.
+        step: one time step of the model on states (*starts, dims).
+        x0: where to begin; the growth from several starts is averaged.
         steps: how many steps are averaged.
         dt: duration of a step.
         transient: steps that are thrown away before.
@@ -33,25 +33,25 @@ def lyapunov_of_map(
     direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype).to(
         x.device
     )
-    direction = direction / direction.norm()
+    direction = direction / direction.norm(dim=-1, keepdim=True)
     total = 0.0
     for number in range(transient + steps):
         x, direction = torch.func.jvp(step, (x,), (direction,))[:2]
-        growth = direction.norm()
+        growth = direction.norm(dim=-1, keepdim=True)
         direction = direction / growth
         if number >= transient:
-            total += float(growth.log())
+            total += float(growth.log().mean())
     return total / (steps * dt)
 
 
 def lyapunov_of_field(
     field: Callable[[Tensor], Tensor],
-    x0: Float[Tensor, "dims"],
+    x0: Float[Tensor, "*starts dims"],
     dt: float,
     steps: int,
     transient: int = 0,
 ) -> float:
-    """The same for an autonomous vector field on states (dims), stepped by RK4."""
+    """The same for an autonomous vector field, stepped by RK4."""
 
     def step(x: Tensor) -> Tensor:
         k1 = field(x)
