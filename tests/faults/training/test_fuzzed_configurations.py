@@ -1,5 +1,6 @@
 """Configurations changed at random: each works or is refused in a sentence with exit status 2."""
 
+import json
 import random
 from collections.abc import Iterator
 from copy import deepcopy
@@ -8,10 +9,16 @@ from typing import Any
 
 import pytest
 import yaml
+from torch import nn
 
+from mixtura.core import to_config
+from mixtura.core.errors import InputError
+from mixtura.training import AdamW, load_pretrained, save_pretrained
+from mixtura.training.checkpoint import CONFIG_KEY, build
 from mixtura.training.cli import heavy, lightning
 from tests.common.training.configurations import ParserOnly
 from tests.e2e.training.toyapp.main import APP, main
+from tests.e2e.training.toyapp.model import ToyClassifier, ToyNetwork
 
 TINY = (APP.folder("configs") / "tiny.yaml").read_text()
 TOKENS = (
@@ -60,9 +67,9 @@ def changed_text(draw: random.Random, marker: Path) -> bytes:
     return content
 
 
-def changed_tree(draw: random.Random) -> dict[str, Any]:
+def changed_tree(draw: random.Random, tree: dict[str, Any] | None = None) -> dict[str, Any]:
     """A tree with keys misspelt, removed, moved or given another value."""
-    tree = yaml.safe_load(TINY)
+    tree = yaml.safe_load(TINY) if tree is None else deepcopy(tree)
     for _ in range(draw.randrange(1, 3)):
         holder, key = draw.choice(list(places(tree)))
         kind = draw.randrange(4)
@@ -152,3 +159,28 @@ def test_trees_changed_at_random(
         except Exception as error:
             raise AssertionError(f"{number}: {path.read_text()}") from error
     assert count // 4 < refused < count
+
+
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(10_000, marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_configurations_of_models_changed_at_random(tmp_path: Path, count: int) -> None:
+    """`config.json` of a shared model and the tree in a checkpoint: a model, or our sentence."""
+    module = ToyClassifier(ToyNetwork(), AdamW())
+    save_pretrained(module.network, tmp_path)
+    config = tmp_path / "config.json"
+    shared, kept = json.loads(config.read_text()), to_config(module)
+    sentences = []
+    for number in range(count):
+        draw = random.Random(number)
+        config.write_text(json.dumps(changed_tree(draw, shared)))
+        try:
+            assert isinstance(load_pretrained(tmp_path), nn.Module)
+        except InputError as error:
+            sentences.append(str(error))
+        try:
+            build({CONFIG_KEY: changed_tree(draw, kept)}, config, ToyClassifier)
+        except InputError as error:
+            sentences.append(str(error))
+    assert count // 2 < len(sentences) < 2 * count
+    assert min(map(len, sentences)) > 30

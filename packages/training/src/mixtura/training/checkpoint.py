@@ -140,7 +140,7 @@ def build(checkpoint: Mapping[str, Any], path: Path, base: type[T]) -> T:
         )
     try:
         module = from_config(tree)
-    except InputError as error:
+    except Exception as error:  # what others wrote into the file reaches every constructor
         raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
     if not isinstance(module, base):
         raise CheckpointError(

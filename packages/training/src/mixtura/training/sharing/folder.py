@@ -89,7 +89,7 @@ def load_folder(folder: Path, expected: type[T]) -> T:
     tree = {key: config[key] for key in ("class_path", "init_args") if key in config}
     try:
         model = from_config(tree)
-    except InputError as error:
+    except Exception as error:  # what others wrote into the file reaches every constructor
         made = config.get("mixtura_version", "an unknown version")
         raise SharingError(
             f"{folder / CONFIG} (written by Mixtura {made}) describes a model that this version "
