@@ -6,6 +6,7 @@ A component's section is its docstring, the defaults of its constructor, where i
 configuration that builds it. tests/docs/test_core_pages.py checks that nothing is out of date.
 """
 
+import functools
 import inspect
 import re
 from collections.abc import Iterable
@@ -17,7 +18,6 @@ import yaml
 import mixtura.core as core
 from mixtura.core import (
     Adjustment,
-    Controller,
     Edit,
     Experts,
     Loss,
@@ -64,7 +64,57 @@ EXAMPLES: list[Any] = [
     core.AttendedSamples(64),
 ]
 
-FAMILIES: dict[str, tuple[type, str, str]] = {
+SHARED = core.SharedExpert(core.GLUExperts(1, 64, 128), gate_dim=64)
+LAYER = core.MoELayer(
+    core.Router(core.LinearScore(64, 8), core.TopK(2), jitter=0.01),
+    core.GLUExperts(8, 64, 128),
+    shared=SHARED,
+    losses=[core.LoadBalance(0.01), core.RouterZ()],
+)
+EXAMPLES += [
+    LAYER,
+    LAYER.router,
+    SHARED,
+    core.SharedExpert(core.OutputBias(64)).module,
+    core.Chain(
+        [core.Router(core.LinearScore(64, 8), core.TopK(1, renormalize="never")) for _ in "ab"],
+        core.GLUExperts(8, 64, 128),
+    ),
+    core.AttentionMixture(
+        core.Router(core.LinearScore(64, 4), core.All()), core.AttentionExperts(4, 64, 8)
+    ),
+    core.AttentionExperts(4, 64, 8),
+    core.StagedTraining(
+        [
+            core.Stage(until_step=1000, frozen=["attention"]),
+            core.Stage(until_step=2000, frozen=["experts"], normalize_gradient=True),
+            core.Stage(frozen=["attention"]),
+        ]
+    ),
+    core.Stage(until_below=0.1, trainable=["experts", "router"]),
+]
+
+# What a page is about: the subclasses of a base, or a list of classes and functions.
+FAMILIES: dict[str, tuple[Any, str, str]] = {
+    "layers": (
+        [
+            core.MoELayer,
+            core.Router,
+            core.SharedExpert,
+            core.OutputBias,
+            core.Chain,
+            core.AttentionMixture,
+            core.AttentionExperts,
+        ],
+        "Layers",
+        "What is put together from a score function, a selection, experts and losses. "
+        "`layer(x)` is `layer.compute(x, layer.route(x))`: a routing is a value, so one decision "
+        "can be carried out on many inputs.\n\n"
+        "**Traps.** A layer in training mode whose losses nobody records warns once: open a "
+        "record, and add `record.losses()` to the task loss. A mask is true where a unit is real. "
+        "A causal model gives its routers `causal=True`, which refuses every part that lets units "
+        "compete. A chain computes its losses once per step.",
+    ),
     "scores": (
         Score,
         "Score functions",
@@ -109,14 +159,21 @@ FAMILIES: dict[str, tuple[type, str, str]] = {
         "Losses",
         "A loss is a pure function of routings, float32, per layer by default. Configure it on the "
         "layer and add `record.losses()` to the task loss. Padded and forced units count nowhere. "
-        "`load_balance` is one function for all published balance losses: the table of its "
-        "arguments is in its docstring below.\n\n"
+        "`LoadBalance` is one loss for all published balance losses: its text has the table of "
+        "their arguments.\n\n"
         "**Traps.** The transformers form is k times larger than Megatron's. Pooling layers "
         "(`scope='model'`) lets the imbalance of one cancel that of another. Small batches per "
         "process balance too hard: count over all processes with `across_ranks=True`.",
     ),
     "controllers": (
-        Controller,
+        [
+            core.BiasBalance,
+            core.TopPControl,
+            core.SparsityControl,
+            core.GateFreeze,
+            core.StagedTraining,
+            core.Stage,
+        ],
         "Controllers",
         "A controller changes a router's buffers between optimiser steps, from the statistics of "
         "everything since the last one. The buffers stay float32 under `.bfloat16()` and are saved "
@@ -141,7 +198,8 @@ FAMILIES: dict[str, tuple[type, str, str]] = {
         "Units",
         "What one decision is about, and which rows follow it. Experts and dispatch never know.\n\n"
         "**Traps.** The router sees a pooled unit unless it is given `route_on`; a segment that is "
-        "half padding is pooled with it.",
+        "half padding is pooled with it. Rows in any numbers (patch sets, ragged samples) follow "
+        "their units by `routing.for_rows(unit_of_row)`.",
     ),
     "edits": (
         Edit,
@@ -164,8 +222,32 @@ FAMILIES: dict[str, tuple[type, str, str]] = {
 }
 
 
-def members(kind: type) -> list[type]:
+FAMILIES["growing"] = (
+    [
+        core.upcycle_ffn,
+        core.merge_to_dense,
+        core.compose,
+        core.factorize_experts,
+        core.select_experts,
+        core.append_experts,
+        core.replace_expert,
+        core.layer_capacity,
+    ],
+    "Growing, composing, cutting",
+    "Mixtures out of trained dense layers and models, other experts in a trained layer, and "
+    "numbers of experts by depth. What comes out is a plain layer: its configuration says the new "
+    "numbers, and its state dict is like any other's.\n\n"
+    "**Traps.** An upcycled layer equals the dense one at the start only where the weights of a "
+    "unit sum up to one for each piece (`gate='scaled'` or `'sum'`), and copies that stay equal "
+    "learn nothing new: the router's first rows, `noise` or `drop` break the symmetry. After "
+    "`select_experts` the optimiser has to be built anew.",
+)
+
+
+def members(kind: Any) -> list[Any]:
     """The public components of a family, by name."""
+    if isinstance(kind, list):
+        return kind
     found = [getattr(core, name) for name in core.__all__]
     return [
         item
@@ -177,22 +259,54 @@ def members(kind: type) -> list[type]:
     ]
 
 
-def body(item: type) -> str:
-    """The docstring without its arguments."""
+def function_of(item: Any) -> Any:
+    """The function that a configured loss computes: `load_balance` of `LoadBalance`."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", item.__name__).lower()
+    found = getattr(core, name, None)
+    return found if inspect.isfunction(found) and inspect.isclass(item) else None
+
+
+def own_words(item: Any) -> str:
+    """A docstring without its arguments."""
     text = inspect.cleandoc(item.__doc__ or "")
-    return re.split(r"\n(?:Args|Attributes|Raises|Returns):\n", text)[0].strip()
+    before, *after = re.split(r"\n(?:Args|Attributes|Raises|Returns):\n", text)
+    # What follows the arguments at the margin, such as a source, belongs to the text.
+    rest = re.findall(
+        r"^(?! |Args:|Attributes:|Raises:|Returns:)\S.*(?:\n\S.*)*", "\n".join(after), re.M
+    )
+    return "\n\n".join([before.strip(), *rest])
 
 
-def defaults(item: type) -> str:
-    """The arguments of the constructor with their explanations, as a table."""
+def body(item: Any) -> str:
+    """What a component is, and the formula of the function behind it."""
+    function = function_of(item)
+    if function is None:
+        return own_words(item)
+    rest = re.sub(r"^`\w+` as a configured loss[.;]?\s*", "", own_words(item))
+    return f"{own_words(function)}\n\n{rest[:1].upper()}{rest[1:]}".strip()
+
+
+def arguments(item: Any) -> dict[str, str]:
+    """What a docstring says about each argument."""
     text = inspect.cleandoc(item.__doc__ or "")
     section = re.search(r"\nArgs:\n(.*?)(?=\n\S|\Z)", text, re.DOTALL)
     if section is None:
+        return {}
+    return dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section[1], re.MULTILINE))
+
+
+def defaults(item: Any) -> str:
+    """The arguments of the constructor with their explanations, as a table."""
+    told = arguments(item)
+    if not told:
         return ""
-    told = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section[1], re.MULTILINE)
+    function = function_of(item)
+    known = {} if function is None else arguments(function)
     parameters = inspect.signature(item).parameters
     rows = ["| argument | default | |", "|---|---|---|"]
-    for name, words in told:
+    for name, words in told.items():
+        if re.match(r"see `\w+`", words):
+            words = known.get(name, words)
         parameter = parameters.get(name)
         default = "required"
         if parameter is not None and parameter.default is not inspect.Parameter.empty:
@@ -212,7 +326,7 @@ def instances() -> Iterable[Any]:
         yield from bank.seeded().modules()
 
 
-def example(item: type) -> str:
+def example(item: Any) -> str:
     """A configuration that builds the component."""
     for one in instances():
         if type(one) is item and "_init_arguments" in one.__dict__:
@@ -224,19 +338,30 @@ def example(item: type) -> str:
     return ""
 
 
+@functools.cache
+def test_texts() -> dict[str, str]:
+    """Every test file of the core and of the fixtures, by its path."""
+    rooms = ["unit/core", "property/core", "common/core", "distributed/core", "parity", "unit"]
+    paths = dict.fromkeys(
+        p for room in rooms for p in sorted((ROOT / "tests" / room).rglob("*.py"))
+    )
+    return {str(path.relative_to(ROOT)): path.read_text() for path in paths}
+
+
 def tests_of(name: str) -> list[str]:
-    """The test files that name a component, those of its own first."""
-    found = []
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        if re.search(rf"\b{name}\b", path.read_text()):
-            found.append(str(path.relative_to(ROOT)))
-    order = ["tests/unit", "tests/property", "tests/common", "tests/parity"]
-    return sorted(found, key=lambda f: next((i for i, o in enumerate(order) if f.startswith(o)), 9))
+    """The test files that name a component, where it is named most often first."""
+    count = {
+        path: len(re.findall(rf"\b{name}\b", text)) * (3 if "unit/core" in path else 1)
+        for path, text in test_texts().items()
+    }
+    return sorted((path for path in count if count[path]), key=lambda path: -count[path])
 
 
-def sources(item: type) -> str:
+def sources(item: Any) -> str:
     """The papers that a docstring names."""
-    text = " ".join((item.__doc__ or "").split())
+    text = " ".join(
+        f"{item.__doc__} {function_of(item).__doc__ if function_of(item) else ''}".split()
+    )
     found = list(dict.fromkeys(re.findall(r"arXiv[ :]*(\d{4}\.\d{4,5})", text)))
     if found:
         return ", ".join(f"[{number}](https://arxiv.org/abs/{number})" for number in found)
@@ -250,11 +375,6 @@ def page(family: str) -> str:
     parts = [f"# {title}", intro]
     for item in members(kind):
         parts += [f"## {item.__name__}", body(item), defaults(item), example(item)]
-    if family == "losses":
-        parts += [
-            "## load_balance",
-            inspect.cleandoc(core.load_balance.__doc__ or "").split("Args:")[0],
-        ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 

@@ -20,6 +20,9 @@ class SharedExpert(nn.Module):
     The view says what `x` is: each row, the whole unit flattened (Seg-MoE), or the layer's input as
     it came, sequence structure included (MoHETS' convolution along the sequence).
 
+    DeepSeekMoE (arXiv 2401.06066), whose several shared experts are one of their joint width; with
+    the gate Qwen2-MoE (arXiv 2407.10671).
+
     Args:
         module: the expert, or a bank of experts whose outputs are added.
         gate_dim: width of what the sigmoid gate sees; no gate when not given.
@@ -69,7 +72,9 @@ class SharedExpert(nn.Module):
 
 @configurable
 class OutputBias(nn.Module):
-    """One learned vector for every row: a shared expert that adds an offset (RMoE's option).
+    """One learned vector for every row: a shared expert that adds an offset.
+
+    An option of the layerwise recurrent router (arXiv 2408.06793).
 
     Args:
         dim: width of an output row.

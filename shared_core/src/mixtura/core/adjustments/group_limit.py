@@ -21,6 +21,8 @@ class GroupLimit(Adjustment):
     what the experts are chosen by, balance bias included. The other groups rank at minus infinity:
     at zero, an expert outside could win against a negative bias.
 
+    DeepSeek-V2 (arXiv 2405.04434); DeepSeek-V3 (arXiv 2412.19437).
+
     Args:
         groups: number of groups, of equal size and in the order of the experts.
         keep: groups that a unit may use.

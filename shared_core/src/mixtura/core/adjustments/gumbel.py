@@ -16,7 +16,9 @@ __all__ = ["GumbelNoise"]
 class GumbelNoise(Adjustment):
     """In training, experts are sampled without replacement: the k largest of `log s + g`.
 
-    The weights stay the scores (GShard's and ST-MoE's optional exploration).
+    The weights stay the scores (ST-MoE's optional exploration).
+
+    Kool et al., Stochastic Beams and Where to Find Them, 2019 (arXiv 1903.06059).
 
     Args:
         scale: factor on the Gumbel noise `g`.

@@ -19,6 +19,8 @@ class Sinkhorn(Adjustment):
     Megatron-Core. Outside training every unit takes its best experts, so that one unit's result
     does not depend on the others.
 
+    Clark et al., Unified Scaling Laws for Routed Language Models, 2022 (arXiv 2202.01169).
+
     Args:
         tolerance: the iteration ends when the column scaling moves less than this on average.
         max_iterations: or after this many rounds.

@@ -16,7 +16,7 @@ __all__ = ["Stage", "StagedTraining"]
 @configurable
 @dataclass
 class Stage:
-    """One stage.
+    """One stage of `StagedTraining` (arXiv 2510.27004).
 
     Args:
         until_step: the stage ends after so many steps in all; never when not given.

@@ -43,7 +43,7 @@ class ChooseK(Edit):
 class ChooseRanks(Edit):
     """The experts at these positions of each unit's ranking, 0 being the best.
 
-    SCMoE contrasts a model with itself under the expert of rank 2.
+    SCMoE (arXiv 2405.14507) contrasts a model with itself under the expert of rank 2.
 
     Args:
         ranks: the positions.

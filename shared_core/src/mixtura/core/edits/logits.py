@@ -13,7 +13,8 @@ __all__ = ["OffsetLogits"]
 class OffsetLogits(Edit):
     """`z + offset` before everything else.
 
-    The offset may require a gradient: rewiring at test time optimises it.
+    The offset may require a gradient: rewiring experts on the fly (arXiv 2510.14853) optimises it
+    at test time.
 
     Args:
         offset: one per expert, or one per unit and expert.

@@ -14,7 +14,7 @@ __all__ = ["MultiplyWeights"]
 class MultiplyWeights(Edit):
     """The weights of chosen experts are multiplied after the normalisation; nothing is rescaled.
 
-    RICE reinforces a few experts with factors between 4 and 128.
+    RICE (arXiv 2505.14681) reinforces a few experts with factors between 4 and 128.
 
     Args:
         factor: by expert number; or a tensor per expert or per unit and expert; or a function of

@@ -19,6 +19,8 @@ class AttentionExperts(nn.Module):
 
     All experts attend at once, as so many more heads.
 
+    BAM (Zhang et al., NeurIPS 2024, arXiv 2408.08274).
+
     Args:
         num_experts: E.
         dim: width of a token.

@@ -21,6 +21,9 @@ class EmbeddingExperts(Experts):
     row of any floating dtype that can hold them. The router looks at something else (`route_on`),
     or at the ids (`TableScore`). The vectors of a row's fields stand side by side.
 
+    STEM and its kin keep several embedding tables for tasks that disagree (Su et al., AAAI 2024,
+    arXiv 2308.13537).
+
     Args:
         num_experts: E.
         num_ids: ids run from 0 to num_ids - 1.

@@ -149,6 +149,8 @@ def factorize_experts(
     Minimises `sum_i |W_i - A_i B|^2`: B holds the leading right singular vectors of the stacked
     weights (for down, the left ones), `A_i = W_i B^T`. With `latent_dim = dim` it is exact.
 
+    MoLAE (arXiv 2503.23100).
+
     Args:
         experts: gated experts without offsets.
         latent_dim: m.

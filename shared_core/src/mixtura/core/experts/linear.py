@@ -18,6 +18,8 @@ __all__ = ["LinearExperts"]
 class LinearExperts(StackedExperts):
     """`W_e x + b_e`.
 
+    Jacobs et al., Adaptive Mixtures of Local Experts, 1991.
+
     Args:
         num_experts: E.
         dim: width of a row.

@@ -17,7 +17,8 @@ __all__ = ["ModuleExperts"]
 class ModuleExperts(Experts):
     """Experts that need not be alike; each is a module from rows to rows of one common width.
 
-    Grouping by expert is all that they share, so they are computed one after the other.
+    Grouping by expert is all that they share, so they are computed one after the other; Hecto
+    (arXiv 2506.22919) has experts of different kinds.
 
     Args:
         modules: the experts.

@@ -28,6 +28,8 @@ def compose(
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """What is shared is averaged, what becomes experts is stacked.
 
+    Branch-Train-Mix (arXiv 2403.07816); BAM (arXiv 2408.08274).
+
     Args:
         states: state dicts of the models, all with the same names and shapes.
         experts: patterns of the names that become experts: `BTX`, `BAM`, `BAM_SHARED_KV` or others.

@@ -93,6 +93,8 @@ def grouped_balance(calls: Sequence[Routing], groups: int) -> Float[Tensor, ""]:
     For routers that give every unit one group (`GroupedScore`): over all experts a loss would fight
     the clusters. Balance gives 1; groups without units do not count.
 
+    For Mixture-of-Clustered-Experts (arXiv 2509.10513), which leaves the loss open.
+
     Args:
         calls: routings whose `aux` has the `group` of each unit.
         groups: number of groups.

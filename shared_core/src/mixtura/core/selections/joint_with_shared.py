@@ -18,9 +18,10 @@ class JointWithShared(Selection):
     """The k best routed experts and all shared ones, weighted by one softmax over their logits.
 
     The last `num_shared` logits belong to the shared experts, which every unit uses with a gate
-    that is learned and competes with those of the routed experts: the weights sum to 1
-    (ASE, Adaptive Shared Experts with LoRA-based Mixture of Experts for multi-task learning,
-    eq. 7-10). The routed choices come first, best first, then the shared experts.
+    that is learned and competes with those of the routed experts: the weights sum to 1. The routed
+    choices come first, best first, then the shared experts.
+
+    Yang et al., Adaptive Shared Experts, 2025 (arXiv 2510.00570, eq. 7-10).
 
     `aux["num_shared"]` tells losses how many logits are not routed.
 

@@ -26,6 +26,9 @@ class TopK(Selection):
     Seg-MoE "if_k>1" (renormalised top-1 weights are constantly 1 and would give the router no
     gradient from the task), Megatron's default "softmax" (a softmax over the k logits).
 
+    Shazeer et al., 2017 (arXiv 1701.06538); Jiang et al., Mixtral of Experts, 2024
+    (arXiv 2401.04088); DeepSeek-V3 (arXiv 2412.19437).
+
     Args:
         k: experts per unit.
         renormalize: whether the k weights are divided by their sum.

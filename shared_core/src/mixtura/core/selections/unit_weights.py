@@ -16,8 +16,8 @@ __all__ = ["HardWeights", "UnitWeights"]
 class UnitWeights(SelectionWrapper):
     """Every chosen expert has the same fixed weight; the task then trains no router.
 
-    The hard sum of FactorLLM (weight N / k for k of N pieces of a layer) and of an upcycled layer
-    whose router learns from the balance loss alone.
+    The hard sum of FactorLLM (arXiv 2408.11855; weight N / k for k of N pieces of a layer) and of
+    an upcycled layer whose router learns from the balance loss alone.
 
     Args:
         selection: who chooses.

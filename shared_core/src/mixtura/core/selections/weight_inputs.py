@@ -12,7 +12,9 @@ __all__ = ["StraightThrough", "WeightInputs"]
 
 @configurable
 class WeightInputs(SelectionWrapper):
-    """The weight multiplies what goes into the expert, not what comes out (Llama 4).
+    """The weight multiplies what goes into the expert, not what comes out.
+
+    The convention of Llama 4 (Meta, 2025).
 
     Args:
         selection: who chooses.
@@ -30,7 +32,8 @@ class StraightThrough(SelectionWrapper):
     """The router also gets the gradient that its weights would have as factors on the inputs.
 
     The factor `1 + w - stop_gradient(w)` is 1; ST-MoE's dispatch tensor works like this in the
-    implementation that is most in use.
+    implementation that is most in use. Straight-through gradients: Bengio et al., 2013
+    (arXiv 1308.3432).
 
     Args:
         selection: who chooses.
