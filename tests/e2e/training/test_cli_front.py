@@ -146,6 +146,25 @@ def test_mistakes(args: tuple[str, ...], words: str, capsys: pytest.CaptureFixtu
     assert "Traceback" not in said
 
 
+def test_a_lost_checkpoint_names_those_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lost = ("test", "--ckpt_path", "runs/tiny/3/checkpoints/lost.ckpt")
+    assert ask(*lost) == 2
+    assert "`fit` writes them below runs/" in capsys.readouterr().err
+    for number in "01":
+        folder = tmp_path / "runs" / "tiny" / number / "checkpoints"
+        folder.mkdir(parents=True)
+        (folder / "best.ckpt").touch()
+        os.utime(folder / "best.ckpt", (int(number), int(number)))
+    assert ask(*lost) == 2
+    newest = "runs/tiny/1/checkpoints/best.ckpt, runs/tiny/0/checkpoints/best.ckpt"
+    assert newest in capsys.readouterr().err
+    assert ask("test", "--ckpt_path", "runs/tiny/1/checkpoints/bets.ckpt") == 2
+    assert "has best.ckpt" in capsys.readouterr().err
+
+
 def test_files_that_are_no_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

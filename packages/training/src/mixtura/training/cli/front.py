@@ -154,13 +154,18 @@ def _example(app: App) -> str:
 
 
 def _nearby(path: Path) -> str:
-    """What there is where the missing file was looked for."""
+    """The names like that of the missing file in its folder, else the newest checkpoints."""
     parent = path.parent
     while not parent.is_dir():
         parent = parent.parent
-    found = sorted(item.name for item in parent.iterdir() if not item.name.startswith("."))
-    near = names.nearest(path.name, found) or found[:4]
-    return f"{parent}{os.sep} has {', '.join(near)}" if near else f"{parent}{os.sep} is empty"
+    near = names.nearest(path.name, sorted(item.name for item in parent.iterdir()))
+    if near:
+        return f"{parent}{os.sep} has {', '.join(near)}"
+    newest = sorted(
+        Path().glob("runs/*/*/checkpoints/*.ckpt"), key=lambda each: each.stat().st_mtime
+    )
+    listed = ", ".join(str(each) for each in newest[:-4:-1])
+    return f"the newest checkpoints are {listed}" if listed else "`fit` writes them below runs/"
 
 
 def _configs(app: App, rest: list[str]) -> None:
