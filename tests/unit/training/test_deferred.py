@@ -66,6 +66,18 @@ assert deferred.is_deferred("lazy")
 assert (watched.lazy.first, watched.lazy.second) == ("FIRST", "SECOND")
 import lazy
 assert lazy.third == "THIRD"
+(folder / "drawing.py").write_text(
+    "from matplotlib.figure import Figure\\n"
+    "import matplotlib as mpl\\n"
+    "def draw(figure: Figure | None = None):\\n"
+    "    assert mpl.colormaps['viridis'] is not None\\n"
+    "    return Figure(figsize=(1, 1))\\n"
+)
+with deferred.without_pictures():
+    import drawing
+assert deferred.is_deferred("matplotlib")
+assert drawing.draw().subplots() is not None
+assert isinstance(drawing.draw(), drawing.Figure)
 """
 
 EAGER = """

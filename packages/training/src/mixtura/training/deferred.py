@@ -21,11 +21,12 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DEFERRED", "install", "is_deferred"]
+__all__ = ["DEFERRED", "install", "is_deferred", "without_pictures"]
 
 DEFERRED = (
     "matplotlib",
@@ -89,7 +90,7 @@ def load(name: str) -> ModuleType:
             module = sys.modules.get(".".join(parts[:end]))
             if isinstance(module, DeferredModule):
                 _execute(module)
-    with _Shield(False):
+    with _Shield():
         return importlib.import_module(name)
 
 
@@ -100,28 +101,33 @@ def _execute(module: ModuleType) -> None:
     loader = spec.loader.loader if isinstance(spec.loader, _DeferredLoader) else spec.loader
     spec.loader = module.__loader__ = loader
     module.__class__ = ModuleType
-    with _Shield(False):
+    with _Shield():
         loader.exec_module(module)
     if sys.modules.get(module.__name__) is not module:
         module.__class__ = ReplacedModule
 
 
 class _Shield:
-    """Set whether this thread hands out deferred modules."""
+    """Set which modules this thread hands out deferred."""
 
-    def __init__(self, on: bool) -> None:
-        self.on = on
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self.names = names
 
     def __enter__(self) -> None:
         self.before = _shielding()
-        _state.shielding = self.on
+        _state.names = self.names
 
     def __exit__(self, *exception: object) -> None:
-        _state.shielding = self.before
+        _state.names = self.before
 
 
-def _shielding() -> bool:
-    return getattr(_state, "shielding", False)
+def _shielding() -> Sequence[str]:
+    return getattr(_state, "names", ())
+
+
+def without_pictures() -> AbstractContextManager[None]:
+    """While open, matplotlib is deferred for whoever imports it: the modules of an app are."""
+    return _Shield(("matplotlib",))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -130,9 +136,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> importlib.machinery.ModuleSpec | None:
         if getattr(_state, "finding", False):
             return None
-        if _shielding():
-            if not any(fullname == name or fullname.startswith(f"{name}.") for name in DEFERRED):
-                return None
+        if any(fullname == name or fullname.startswith(f"{name}.") for name in _shielding()):
             spec = self._real(fullname)
             if spec is not None and spec.loader is not None:
                 spec.loader = _DeferredLoader(spec.loader)
@@ -172,7 +176,7 @@ class _ShieldedLoader(importlib.abc.Loader):
         importlib.import_module("torch")
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self.loader
-        with _Shield(True):
+        with _Shield(DEFERRED):
             self.loader.exec_module(module)
 
 

@@ -3,7 +3,6 @@
 import logging
 import shlex
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +15,7 @@ from mixtura.training.benchmark.jobs import Job, finished
 from mixtura.training.benchmark.recipe import Entry, Recipe, Setting, read_recipe
 from mixtura.training.benchmark.table import cell, environment, write_table
 from mixtura.training.cli.app import App
-from mixtura.training.cli.lightning import quiet
+from mixtura.training.cli.lightning import quiet, register
 from mixtura.training.cli.names import nearest
 
 __all__ = ["run_recipe"]
@@ -66,8 +65,7 @@ def run_recipe(
     for logger in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(f"{logger}.utilities.rank_zero").setLevel(logging.ERROR)
         logging.getLogger(f"{logger}.utilities.seed").setLevel(logging.ERROR)
-    for module in app.registry:
-        import_module(module)
+    register(app)
     options = read.quick if quick else {}
     jobs = [
         (Job(app, entry, seed, options, folder), setting)

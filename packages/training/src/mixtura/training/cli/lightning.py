@@ -21,18 +21,25 @@ from mixtura.training.callbacks import Checkpoint, ProgressBar, RunSummary
 from mixtura.training.checkpoint import CONFIG_KEY, read_checkpoint
 from mixtura.training.cli.app import App
 from mixtura.training.cli.parsing import Parser
+from mixtura.training.deferred import without_pictures
 from mixtura.training.runs import claim
 from mixtura.training.trainer import Trainer
 
-__all__ = ["MixturaCLI", "quiet", "run_lightning"]
+__all__ = ["MixturaCLI", "locate", "quiet", "register", "run_lightning"]
 
 
 def run_lightning(app: App, args: list[str]) -> "MixturaCLI":
     """Parse and run one Lightning verb of an app."""
     quiet()
-    for module in app.registry:
-        import_module(module)
+    register(app)
     return MixturaCLI(app, args)
+
+
+def register(app: App) -> None:
+    """Import the modules whose classes an app's configurations may name."""
+    with without_pictures():
+        for module in app.registry:
+            import_module(module)
 
 
 def locate(path: str) -> Any:

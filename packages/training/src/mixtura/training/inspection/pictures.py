@@ -46,7 +46,7 @@ def draw(seen: Observation, other: Observation | None = None) -> dict[str, Figur
 def png(figure: Figure) -> bytes:
     """A figure as the content of a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", bbox_inches="tight")
     return buffer.getvalue()
 
 
