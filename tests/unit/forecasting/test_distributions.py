@@ -82,11 +82,12 @@ def test_quantiles_are_those_of_scipy(level: float) -> None:
 def test_counts_have_the_mean_that_the_point_forecast_says() -> None:
     network = DistributionNetwork(NLinear(8, 2), 2, "negative_binomial")
     past = torch.randint(5, 40, (3, 1, 8)).float()
-    found = network(past)
+    found = network.following(past)
     samples = network.forecast_samples(past, 2, 4000)
     assert torch.allclose(samples.mean(0), found.mean, rtol=0.15)
     assert (samples == samples.round()).all()
     assert torch.equal(network.forecast(past, 2), found.mean)
+    assert isinstance(found, NegativeBinomial)
     reference = torch.distributions.NegativeBinomial(found.total_count, logits=found.logits)
     assert torch.allclose(found.log_prob(past[..., :2]), reference.log_prob(past[..., :2]))
     with pytest.raises(InputError, match=r"distribution of counts.*scale: false"):

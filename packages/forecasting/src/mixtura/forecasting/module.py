@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from pytorch_lightning.callbacks import Callback
@@ -11,8 +12,8 @@ from torch import Tensor
 from mixtura.core import Routing, configurable
 from mixtura.core.errors import InputError
 from mixtura.datasets import LTSFDataModule, WindowBatch, dataset
+from mixtura.forecasting.conformal import ConformalResiduals
 from mixtura.forecasting.forecaster import Forecaster, forecaster_class
-from mixtura.forecasting.inspection.page import expert_pictures, spaced_windows
 from mixtura.forecasting.inspection.windows import mixture_of
 from mixtura.forecasting.losses import ForecastLoss, Huber
 from mixtura.forecasting.marks import check_marks
@@ -26,6 +27,8 @@ from mixtura.training.sharing import Card
 __all__ = ["ForecastModule"]
 
 TASK = "time-series-forecasting"
+CALIBRATION_WINDOWS, FEWEST_WINDOWS = 100, 19
+"""Validation windows that quantiles are taken from; fewer than 19 tell no usual quantile."""
 
 
 @configurable
@@ -92,8 +95,11 @@ class ForecastModule(MoEModule):
         return self.network.forecast(past, future.shape[-1], marks)
 
     def shared(self, data: LTSFDataModule | None) -> Forecaster:
-        """The forecaster around the trained network, with the names and the scale of its data."""
-        if data is None:
+        """The forecaster around the trained network, with the names and the scale of its data.
+
+        Point forecasts get quantiles from their errors on windows of the validation part.
+        """
+        if not isinstance(data, LTSFDataModule):
             return forecaster_class(self.network)(self.network, calendar=self.calendar)
         return forecaster_class(self.network)(
             self.network,
@@ -102,15 +108,34 @@ class ForecastModule(MoEModule):
             scale=data.scaler.scale.tolist(),
             frequency=data.table.frequency,
             calendar=self.calendar,
+            conformal=self.calibration(data),
             covariates=list(data.table.past_covariate_names),
             known_covariates=list(data.table.known_covariate_names),
             covariate_mean=data.covariate_scaler.mean.tolist(),
             covariate_scale=data.covariate_scaler.scale.tolist(),
         )
 
+    def calibration(self, data: LTSFDataModule) -> ConformalResiduals | None:
+        """Quantiles of the errors on validation windows; none where the network has its own."""
+        if self.network.probabilistic:
+            return None
+        try:
+            source = data.source("val")
+        except InputError:
+            return None  # no validation rows
+        count = min(len(source), CALIBRATION_WINDOWS)
+        numbers = np.linspace(0, len(source) - 1, count).round()
+        residuals = []
+        for part in torch.from_numpy(numbers).long().split(16):
+            past, future, marks = self.windows(source[part])
+            residuals.append(future - self.network.forecast(past, future.shape[-1], marks))
+        errors = torch.cat(residuals)
+        usable = len(errors) >= FEWEST_WINDOWS and bool(errors.isfinite().all())
+        return ConformalResiduals.of(errors) if usable else None
+
     def card(self, data: LTSFDataModule | None) -> Card:
         """What is known of the data, and how the forecaster is used."""
-        if data is None:
+        if not isinstance(data, LTSFDataModule):
             return Card(task=TASK)
         known = dataset(data.name) if data.name and data.path is None else None
         name = forecaster_class(self.network).__name__
@@ -123,7 +148,7 @@ class ForecastModule(MoEModule):
                 f"Forecasts {', '.join(data.table.channels)} (step {data.table.frequency}) from "
                 f"the last {self.network.context_length} rows. Scores are on scaled values, over "
                 f"all test windows of look-back {data.look_back} and horizon {data.horizon}. "
-                "Trained on this one series; point forecasts only."
+                f"Trained on this one series; {self._quantiles()}."
             ),
             load=(
                 f"from mixtura.forecasting import {name}\n\n"
@@ -134,10 +159,14 @@ class ForecastModule(MoEModule):
 
     def captions(self, batch: WindowBatch) -> list[str]:
         """The row at which each window begins."""
+        if not isinstance(batch, WindowBatch):
+            return list(super().captions(batch))
         return [f"window from row {int(row)}" for row in batch.index]
 
     def aspects(self, batch: WindowBatch, layer: str, routing: Routing) -> dict[str, list[str]]:
         """The variate of each unit, where a layer works on every variate by itself."""
+        if not isinstance(batch, WindowBatch):
+            return {}
         windows, variates = len(batch.index), batch.past.shape[2]
         per_series, rest = divmod(routing.num_units, windows * variates)
         if variates == 1 or rest or isinstance(mixture_of(self.network), MoiraiMoE):
@@ -147,10 +176,17 @@ class ForecastModule(MoEModule):
 
     def pictures(self, data: object, folder: Path) -> dict[str, Path]:
         """Experts by the clock and by frequency, segment maps, and errors by expert."""
+        from mixtura.forecasting.inspection.page import expert_pictures, spaced_windows
+
         if not isinstance(data, LTSFDataModule):
             return {}
         batch = data.source("test")[spaced_windows(data)]
         return expert_pictures(folder, self.network, data, *self.windows(batch), batch.index)
+
+    def _quantiles(self) -> str:
+        if self.network.probabilistic:
+            return f"quantiles come from the {type(self.network).__name__} itself"
+        return "quantiles are the point forecasts shifted by errors on validation windows"
 
     def windows(
         self, batch: WindowBatch

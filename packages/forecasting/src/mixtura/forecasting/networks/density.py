@@ -65,18 +65,33 @@ class DistributionNetwork(HeadedNetwork):
         self,
         past: Float[Tensor, "batch variates time"],
         marks: Float[Tensor, "batch features all"] | None = None,
-    ) -> Distribution:
-        """The distribution of every point of the horizon: (batch, variates, horizon)."""
+    ) -> Float[Tensor, "parameters batch variates horizon"]:
+        """The parameters of every point's distribution.
+
+        Degrees of freedom, location and scale of `student_t`, location and scale of `normal`, total
+        count and log odds of `negative_binomial`.
+        """
         point, raw, scale = self.head_input(past, marks)
         if self.distribution == "negative_binomial":
             mean = F.softplus(point / scale + raw[0]) * scale + SMALLEST
             count = F.softplus(raw[1]) + SMALLEST
-            return NegativeBinomial(count, mean.log() - count.log())
-        centre = point + raw[0] * scale
-        spread = (F.softplus(raw[1]) + SMALLEST) * scale
+            return torch.stack((count, mean.log() - count.log()))
+        place = (point + raw[0] * scale, (F.softplus(raw[1]) + SMALLEST) * scale)
         if self.distribution == "normal":
-            return Normal(centre, spread, validate_args=False)
-        return StudentT(2 + F.softplus(raw[2]), centre, spread, validate_args=False)
+            return torch.stack(place)
+        return torch.stack((2 + F.softplus(raw[2]), *place))
+
+    def following(
+        self,
+        past: Float[Tensor, "batch variates time"],
+        marks: Float[Tensor, "batch features all"] | None = None,
+    ) -> Distribution:
+        """The distribution of every point of the horizon: (batch, variates, horizon)."""
+        parameters = self(past, marks).unbind(0)
+        if self.distribution == "negative_binomial":
+            return NegativeBinomial(*parameters)
+        family = StudentT if self.distribution == "student_t" else Normal
+        return family(*parameters, validate_args=False)
 
     def training_loss(
         self,
@@ -97,7 +112,7 @@ class DistributionNetwork(HeadedNetwork):
                 f"{float(target.min()):g}; give unscaled counts (scale: false in the data), or "
                 "choose student_t"
             )
-        return -self(past, marks).log_prob(target).mean()
+        return -self.following(past, marks).log_prob(target).mean()
 
     def forecast_quantiles(
         self,
@@ -112,8 +127,8 @@ class DistributionNetwork(HeadedNetwork):
             InputError: for a longer horizon than the head's.
         """
         self.check_horizon(horizon)
-        following = self._following(past, marks)
-        return torch.stack([quantile_of(following, level)[..., :horizon] for level in levels])
+        found = self._evaluated(past, marks)
+        return torch.stack([quantile_of(found, level)[..., :horizon] for level in levels])
 
     def forecast_samples(
         self,
@@ -131,12 +146,12 @@ class DistributionNetwork(HeadedNetwork):
         self.check_horizon(horizon)
         if count < 1:
             raise InputError(f"the number of samples must be at least 1, got {count}")
-        following = self._following(past, marks)
+        found = self._evaluated(past, marks)
         shape = (count, *past.shape[:-1], self.target_length)
         generator = torch.Generator(past.device).manual_seed(seed)
-        return draw(following, shape, generator)[..., :horizon]
+        return draw(found, shape, generator)[..., :horizon]
 
-    def _following(
+    def _evaluated(
         self,
         past: Float[Tensor, "batch variates time"],
         marks: Float[Tensor, "batch features all"] | None,
@@ -145,7 +160,7 @@ class DistributionNetwork(HeadedNetwork):
         self.eval()
         try:
             with torch.no_grad():
-                return self(past, marks)
+                return self.following(past, marks)
         finally:
             self.train(training)
 
@@ -155,7 +170,7 @@ class DistributionNetwork(HeadedNetwork):
         horizon: int,
         marks: Float[Tensor, "batch features all"] | None,
     ) -> Float[Tensor, "batch variates horizon"]:
-        return self(past, marks).mean[..., :horizon]
+        return self.following(past, marks).mean[..., :horizon]
 
 
 def quantile_of(distribution: Distribution, level: float) -> Float[Tensor, "*shape"]:
