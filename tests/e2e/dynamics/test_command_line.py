@@ -21,6 +21,10 @@ SMALL = (
     "--trainer.max_epochs=2",
     "--trainer.enable_progress_bar=false",
 )
+FEW = (
+    "--data.init_args.max_environments=3",
+    "--model.init_args.network.init_args.num_environments=3",
+)
 STEPS = ("--model.init_args.adaptation.init_args.steps=3",)
 
 
@@ -111,6 +115,9 @@ def test_adapt_inspect_export(trained: Path, tmp_path: Path) -> None:
     assert main(["adapt", path, "--data=odebench4", "--stride=5", "--steps=2", out]) == 0
     scores = json.loads((tmp_path / "adapt" / "scores.json").read_text())
     assert len(scores["mse"]) == 4
+    tuning = ["--steps=1", "--fine_tune_steps=1", f"--out={tmp_path / 'tuned'}"]
+    assert main(["adapt", path, "--data=odebench4", "--stride=5", *tuning]) == 0
+    assert isinstance(Reconstruction.from_pretrained(tmp_path / "tuned" / "model"), Reconstruction)
     assert main(["inspect", path, f"--to={tmp_path / 'pictures'}"]) == 0
     pictures = {p.name: p.stat().st_size for p in (tmp_path / "pictures").iterdir()}
     assert {"portraits.png", "contexts.png", "gate.png", "fields.png"} <= set(pictures)
@@ -122,6 +129,22 @@ def test_adapt_inspect_export(trained: Path, tmp_path: Path) -> None:
     kept = DynamicsModule.load_from_checkpoint(checkpoint(trained)).network
     x0, t = torch.ones(20, 1, 2), torch.linspace(0, 1, 4)
     assert torch.equal(shared(x0, t).states, kept(x0, t).states)
+
+
+def test_dynamix_is_trained_tested_and_asked(tmp_path: Path, capsys) -> None:
+    few = ["context=30", "steps=6", "horizon=40", "batch_size=2", "batches_per_epoch=2"]
+    made = np.random.default_rng(0).normal(size=(1, 1, 120, 3)).cumsum(2)
+    np.savez(tmp_path / "walk.npz", X=made, t=np.arange(120.0))
+    data = [f"--data.init_args.{option}" for option in few]
+    data.append(f"--data.init_args.name={tmp_path / 'walk.npz'}")
+    root = f"--trainer.default_root_dir={tmp_path / 'runs'}"
+    short = ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", root]
+    assert main(["fit", "--config=dynamix/chaotic", *data, *short]) == 0
+    (path,) = (tmp_path / "runs").rglob("last.ckpt")
+    assert main(["test", f"--ckpt_path={path}", root]) == 0
+    assert "test/d_stsp" in capsys.readouterr().out
+    assert main(["adapt", f"--ckpt_path={path}", "--data=odebench4"]) == 2
+    assert "DynaMixModule, which has no environments" in capsys.readouterr().err
 
 
 def test_generate_data(tmp_path: Path) -> None:
@@ -178,6 +201,7 @@ def test_every_configuration_takes_a_step(name: str) -> None:
         (["fit", *SMALL, "--data.init_args.name=odebnch4"], "odebench4"),
         (["fit", *SMALL, "--model.init_args.network.init_args.num_environments=7"], "20"),
         (["fit", *SMALL, "--data.init_args.val_trajectories=4"], "val_trajectories"),
+        (["fit", *SMALL, *FEW], "4 experts are more than the 3 environments"),
     ],
 )
 def test_mistakes_end_with_status_two(args: list[str], words: str, tmp_path, capsys) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -57,6 +58,8 @@ def evaluate(
             report["in_domain_leak_free_mse"] = float(
                 mse(solution.states[:, kept], test.x[:, kept]).mean()
             )
+        if system.mixer.experts.discrete:
+            report["one_step_ahead_mse"] = one_step_ahead(system, test)
     if data.ood_train is not None and data.ood_test is not None:
         with torch.enable_grad():
             adapted = (adaptation or Adaptation())(system, Trajectories.of(data.ood_train))
@@ -64,7 +67,8 @@ def evaluate(
     if data.long is not None:
         report["long_term"] = long_term_scores(system, data.long)
     family = data.train.family
-    if family is not None and system.mixer.num_experts > 1:
+    several = family is not None and len(np.unique(family)) > 1
+    if several and system.mixer.num_experts > 1:
         labels = torch.as_tensor(family)
         report["families"] = family_recovery(
             system.family(), labels, system.mixer.num_experts, system.contexts.detach()
@@ -75,6 +79,13 @@ def evaluate(
         scores = parameter_r2(system.contexts.detach(), parameters, torch.as_tensor(family))
         report["parameter_r2"] = {str(label): value for label, value in scores.items()}
     return report
+
+
+def one_step_ahead(system: Reconstruction, test: Trajectories) -> float:
+    """Mean squared error of a map applied to each observation, against the next one."""
+    step = system.mixer.field(system.contexts, routing=system.route())
+    states = step(system.scaled(test).x[:, :, :-1]) * system.scale + system.center
+    return float((states - test.x[:, :, 1:]).square().mean())
 
 
 def out_of_domain(system: Reconstruction, data: DynamicsData, adapted: Adapted) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from mixtura.core import InputError, Routing, configurable
+from mixtura.datasets import dataset, dataset_names
 from mixtura.datasets.dynamics.environments import Environments
 from mixtura.dynamics.adaptation import Adaptation
 from mixtura.dynamics.data import EnvironmentsDataModule
@@ -80,6 +81,12 @@ class DynamicsModule(MoEModule):
                 f"{len(data)} of {data.x.shape[-1]}; set network.num_environments and the experts' "
                 "dim to those of the data"
             )
+        experts = self.network.mixer.num_experts
+        if experts > known:
+            raise InputError(
+                f"{experts} experts are more than the {known} environments; lower num_experts, an "
+                "expert without an environment learns nothing"
+            )
 
     def configure_optimizers(self) -> list[Optimizer]:
         """The recipe's optimisers."""
@@ -135,7 +142,11 @@ class DynamicsModule(MoEModule):
         for name in runs[0] if runs else ():
             mean = sum(run[name] for run in runs) / len(runs)
             self.log(f"test/long_term/{name}", mean, batch_size=len(batch))
-        for name in ("in_domain_leak_free_mse", "out_of_domain_leak_free_mse"):
+        for name in (
+            "in_domain_leak_free_mse",
+            "out_of_domain_leak_free_mse",
+            "one_step_ahead_mse",
+        ):
             if name in report:
                 self.log(f"test/{name}", report[name], batch_size=len(batch))
 
@@ -165,9 +176,12 @@ class DynamicsModule(MoEModule):
             return Card(task=TASK, load=load)
         content = data.data
         system = self.network
+        known = dataset(content.name) if content.name in dataset_names() else None
         return Card(
             task=TASK,
             data=content.name,
+            licence=None if known is None else known.licence,
+            citation=() if known is None else (known.citation,),
             description=(
                 f"Reconstructs {system.num_environments} environments of "
                 f"{system.mixer.experts.dim} state dimensions with {system.mixer.num_experts} "

@@ -15,6 +15,7 @@ COLUMNS = {
     "leak-free InD MSE": ("in_domain_leak_free_mse",),
     "InD rel. L2": ("in_domain", "rel_l2"),
     "InD MAPE %": ("in_domain", "mape"),
+    "one step ahead MSE": ("one_step_ahead_mse",),
     "OoD MSE": ("out_of_domain", "mse"),
     "purity": ("families", "purity"),
     "ARI": ("families", "ari"),
@@ -55,15 +56,20 @@ def number(value: float) -> str:
 
 
 def cell(column: str, summary: Mapping[str, Any]) -> str:
-    """Mean and spread of a column, or nothing."""
+    """Median, and mean and spread, of a column over the seeds; or nothing."""
     if column not in summary:
         return ""
     entry = summary[column]
-    return f"{number(entry['mean'])} ± {number(entry['sd'])}"
+    if len(entry["values"]) == 1:
+        return number(entry["mean"])
+    return f"{number(entry['median'])} ({number(entry['mean'])} ± {number(entry['sd'])})"
 
 
 def markdown(
-    title: str, methods: Mapping[str, Mapping[str, Any]], quoted: Sequence[Mapping[str, Any]]
+    title: str,
+    methods: Mapping[str, Mapping[str, Any]],
+    quoted: Sequence[Mapping[str, Any]],
+    without: Sequence[str] = (),
 ) -> str:
     """The table as text.
 
@@ -71,10 +77,10 @@ def markdown(
         title: headline.
         methods: summary of each method that was run.
         quoted: rows of others: `name`, `source`, and numbers by column.
+        without: columns to leave out.
     """
-    columns = [
-        c for c in COLUMNS if any(c in m for m in methods.values()) or any(c in q for q in quoted)
-    ]
+    rows = [*methods.values(), *quoted]
+    columns = [c for c in COLUMNS if c not in without and any(c in row for row in rows)]
     lines = [f"## {title}", ""]
     head = ["", *columns, "gradient steps", "scalars", "CPU s", "seeds"]
     lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]

@@ -16,7 +16,7 @@ from mixtura.training.whole_files import write_whole
 
 __all__ = ["benchmark"]
 
-KEYS = {"title", "methods", "seeds", "quoted", "notes"}
+KEYS = {"title", "methods", "seeds", "quoted", "notes", "without"}
 
 
 def benchmark(
@@ -28,13 +28,14 @@ def benchmark(
 ) -> None:
     """Train and score every method of a recipe with every seed, and write the table.
 
-    A run that is already in the folder is not repeated: call the command again to continue.
+    A run that is already in the folder is not repeated: call the command again to continue. The
+    table holds every method with runs in the folder, whether it was asked for now or before.
 
     Args:
         recipe: Packaged name or path of a recipe.
         out: Folder of the results; each recipe gets one inside.
         seeds: Only so many seeds of the recipe; 0 for all.
-        methods: Only these methods.
+        methods: Train only these methods.
         outer_steps: Shorten each training to so many outer steps (the table says so); 0 for the
             recipe's own.
     """
@@ -52,21 +53,26 @@ def benchmark(
     console = Console()
     listed = content["seeds"][:seeds] if seeds else content["seeds"]
     summaries = {}
-    for method in chosen:
-        runs = []
-        for seed in method.get("seeds", listed)[: seeds or None]:
-            changes = dict(method.get("changes", {}))
-            tree = read(method["config"], changes)
-            if outer_steps:
-                tree["model"]["init_args"]["recipe"]["init_args"]["outer_steps"] = outer_steps
-            runs.append(result(folder, method["name"], tree, seed, console))
+    for method in content["methods"]:
+        runs = [run for run in stored(folder) if run["method"] == method["name"]]
+        if method in chosen:
+            runs = []
+            for seed in method.get("seeds", listed)[: seeds or None]:
+                tree = read(method["config"], dict(method.get("changes", {})))
+                if outer_steps:
+                    tree["model"]["init_args"]["recipe"]["init_args"]["outer_steps"] = outer_steps
+                runs.append(result(folder, method["name"], tree, seed, console))
         if runs:
             summaries[method["name"]] = summarise(runs)
     title = content["title"] + (f", {outer_steps} outer steps only" if outer_steps else "")
-    table = markdown(title, summaries, content.get("quoted", []))
+    table = markdown(title, summaries, content.get("quoted", []), content.get("without", []))
     command = shlex.join(["mixtura-dynamics", "benchmark", path.stem])
     hardware = sorted({run["hardware"] for run in stored(folder)})
-    table += f"\nCommand: `{command}`. Hardware: {'; '.join(hardware)}.\n"
+    commits = sorted({run["commit"] for run in stored(folder)} - {""})
+    table += (
+        "\nMedian (mean ± standard deviation) over the seeds; CPU s are those of training alone. "
+        f"Command: `{command}`. Hardware: {'; '.join(hardware)}. Commits: {', '.join(commits)}.\n"
+    )
     table += "".join(f"\n{note}\n" for note in content.get("notes", []))
     written = write_table(folder, table, {"title": title, "command": command, "methods": summaries})
     console.print(table, markup=False, highlight=False)
