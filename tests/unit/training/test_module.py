@@ -16,6 +16,7 @@ from mixtura.core.errors import InputError
 from mixtura.training import (
     SGD,
     AdamW,
+    Checkpoint,
     Constant,
     MoEModule,
     NonFiniteError,
@@ -189,6 +190,37 @@ def test_exponential_average(tmp_path: Path) -> None:
     start = module.network.head.weight.detach().clone()
     train(module, callbacks=[EMAWeightAveraging(decay=0.5)], max_epochs=2)
     assert not torch.equal(start, module.network.head.weight)
+
+
+@pytest.mark.filterwarnings("ignore:You're using the WeightAveraging callback:UserWarning")
+def test_checkpoints_hold_the_average(tmp_path: Path) -> None:
+    """What is loaded, tested and shared is the average; a resumed run goes on from both."""
+
+    def run(folder: Path, epochs: int, resume: Path | None = None) -> ToyClassifier:
+        module = classifier()
+        trainer = Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[EMAWeightAveraging(decay=0.5), Checkpoint(folder)],
+        )
+        data = ToyData(num_samples=32)
+        trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None)
+        return module
+
+    last = tmp_path / "half" / "last.ckpt"
+    averaged = run(last.parent, 1).state_dict()  # Lightning ends with the average
+    stored = read_checkpoint(last)
+    assert not torch.equal(
+        stored["current_model_state"]["network.head.weight"], averaged["network.head.weight"]
+    )
+    for name, value in MoEModule.load_from_checkpoint(last).state_dict().items():
+        assert torch.equal(value, averaged[name])
+    whole, resumed = run(tmp_path / "whole", 2), run(tmp_path / "again", 2, last)
+    for one, two in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("at", [0, 17])
