@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["with_idle"]
 
 
-def with_idle(outputs: Tensor, idle: Sequence[nn.Parameter]) -> Tensor:
+def with_idle(outputs: Tensor, idle: Sequence[Tensor]) -> Tensor:
     """The outputs; backward gives zeros to the parameters of experts that had no rows.
 
     Data parallelism waits for a gradient of every parameter, and a stacked bank gives zeros too.
