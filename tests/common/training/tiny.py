@@ -52,8 +52,19 @@ def released_time_moe(folder: Path) -> str:
     return str(place)
 
 
+def own_systems(folder: Path) -> str:
+    """Four systems of a user's own, at times that are not equidistant."""
+    place = folder / "systems"
+    place.mkdir()
+    for number in range(4):
+        rows = [f"{n + 0.3 * (n % 3)},{n % 5 + number},{n % 4}" for n in range(14)]
+        (place / f"{number}.csv").write_text("\n".join(["t,x,y", *rows]) + "\n")
+    return str(place)
+
+
 # By app and name: files that a user would give.
 GIVEN = {
+    "dynamics:*/custom": {"data.init_args.name": own_systems},
     "forecasting:*/custom": {"data.init_args.path": own_series},
     "forecasting:timemoe/finetune": {"model.init_args.pretrained": released_time_moe},
 }

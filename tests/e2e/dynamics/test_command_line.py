@@ -174,7 +174,15 @@ def test_benchmark_continues_where_it_stopped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(available(CONFIGS)))
 def test_every_configuration_takes_a_step(name: str) -> None:
-    slow = ("odebench10", "glycolytic", "noisy-lorenz", "lorenz63", "dynamix/", "synthetic")
+    slow = (
+        "custom",
+        "odebench10",
+        "glycolytic",
+        "noisy-lorenz",
+        "lorenz63",
+        "dynamix/",
+        "synthetic",
+    )
     if any(part in name for part in slow):
         pytest.skip("the common checks train it among the slow ones")
     tree = read(name)
