@@ -106,7 +106,7 @@ def with_weights(network: TimeMoE | None, found: TimeMoE, folder: str) -> TimeMo
         InputError: when their sizes differ.
     """
     if network is None:
-        return found
+        return found.train()
     ours, theirs = network.state_dict(), found.state_dict()
     wrong = [n for n in ours.keys() | theirs.keys() if shape(ours, n) != shape(theirs, n)]
     if wrong:

@@ -9,7 +9,7 @@ APP = App(
     summary="Train, test, compare and share Mixture-of-Experts forecasters.",
     package="mixtura.apps.forecasting",
     module="mixtura.forecasting.module:ForecastModule",
-    data="mixtura.datasets:LTSFDataModule",
+    data="pytorch_lightning:LightningDataModule",
     registry=(
         "mixtura.forecasting.module",
         "mixtura.forecasting.next_point",
@@ -40,6 +40,11 @@ APP = App(
             name="speed",
             summary="time a training step beside a dense Transformer of equal active FLOPs",
             function="mixtura.apps.forecasting.speed:speed",
+        ),
+        Verb(
+            name="race",
+            summary="time Time-MoE, Seg-MoE and MoHETS beside the reference algorithms",
+            function="mixtura.apps.forecasting.race:race",
         ),
     ),
     distribution="mixtura-app-forecasting",

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,7 +59,9 @@ class GatedFeedForward(FeedForward):
 
     def hidden(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch hidden"]:
         """The gated hidden activations."""
-        return F.silu(self.up(x)) * self.gate(x)
+        if torch.is_grad_enabled():
+            return F.silu(self.up(x)) * self.gate(x)
+        return F.silu(self.up(x), inplace=True).mul_(self.gate(x))
 
 
 class DepthwiseConvFeedForward(nn.Module):

@@ -68,4 +68,10 @@ class HalfSplitRotary(Rotary):
     def rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Complex multiplication of (first half + i second half) by (cos + i sin)."""
         first, second = x.chunk(2, -1)
+        if not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
+            y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+            left, right = y.chunk(2, -1)
+            torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
+            torch.mul(second, cos, out=right).addcmul_(first, sin)
+            return y
         return torch.cat((first * cos - second * sin, first * sin + second * cos), -1)

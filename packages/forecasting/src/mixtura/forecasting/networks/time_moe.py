@@ -33,6 +33,8 @@ from mixtura.forecasting.networks.norms import RMSNorm
 from mixtura.forecasting.networks.rotary import HalfSplitRotary
 from mixtura.forecasting.networks.schedule import head_schedule
 
+POINTS_AT_ONCE = 2048
+
 
 @configurable
 class TimeMoE(ForecastNetwork):
@@ -247,6 +249,9 @@ class TimeMoE(ForecastNetwork):
     ) -> Float[Tensor, "series horizon"]:
         """The points after the series, the largest fitting head first.
 
+        On a CPU a few series at a time go through the network, however many there are: the memory
+        stays the same, and what they need stays near the processor.
+
         Args:
             x: scaled values; not changed.
             horizon: number of points.
@@ -255,6 +260,21 @@ class TimeMoE(ForecastNetwork):
             overshoot: let the last step use a larger head and cut it off.
         """
         schedule = head_schedule(horizon, self.horizons, overshoot=overshoot)
+        count = len(x) if x.device.type != "cpu" else max(1, POINTS_AT_ONCE // x.shape[1])
+        masks = [None] * len(x) if mask is None else mask.split(count)
+        parts = [
+            self._generate(part, schedule, real, use_cache)[:, :horizon]
+            for part, real in zip(x.split(count), masks, strict=False)
+        ]
+        return torch.cat(parts) if parts else x.new_empty(0, horizon)
+
+    def _generate(
+        self,
+        x: Float[Tensor, "series time"],
+        schedule: list[int],
+        mask: Bool[Tensor, "series time"] | None,
+        use_cache: bool,
+    ) -> Float[Tensor, "series out"]:
         total = x.shape[1] + sum(schedule)
         cache = KeyValueCache(len(self.blocks), total) if use_cache else None
         known, series, new = mask, x, x
@@ -269,7 +289,7 @@ class TimeMoE(ForecastNetwork):
             series = torch.cat((series, new), 1)
             if known is not None:
                 known = torch.cat((known, known.new_ones(len(new), step)), 1)
-        return series[:, x.shape[1] : x.shape[1] + horizon]
+        return series[:, x.shape[1] :]
 
     def _forecast(
         self,
