@@ -145,7 +145,8 @@ def objective(fixture: Fixture, reweight: bool) -> Objective:
         RK4(o["rk4_subdivisions"]),
         order=o["taylor_order"],
         pool=o["pool"],
-        context_penalty=CONTEXT_PENALTY,
+        pool_strategy=o.get("pool_filling", "NF"),
+        context_penalty=CONTEXT_PENALTY if o.get("context_regularization", True) else 0.0,
         reweight=reweight,
     )
 
