@@ -106,10 +106,11 @@ class DynamicsData:
         test: the same environments from new initial states, or None.
         ood_train: one trajectory of each new environment, to adapt on, or None.
         ood_test: more trajectories of the new environments, or None.
-        long: one long trajectory of each training environment, for long-term statistics, or None.
         leak_free: trajectories of `test` that do not repeat a training trajectory (None: all).
         leak_free_ood: trajectories of `ood_test` that do not repeat an adaptation trajectory.
         notes: what a reader of the results has to know.
+        extra: further remarks by name.
+        long: one long trajectory of each training environment, for long-term statistics, or None.
     """
 
     name: str
@@ -117,11 +118,11 @@ class DynamicsData:
     test: Environments | None = None
     ood_train: Environments | None = None
     ood_test: Environments | None = None
-    long: Environments | None = None
     leak_free: slice | None = None
     leak_free_ood: slice | None = None
     notes: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
+    long: Environments | None = None
 
     def every(self, stride: int) -> "DynamicsData":
         """Keep each `stride`-th time of every split."""

@@ -100,7 +100,7 @@ class ContextsDataModule(pl.LightningDataModule):
                 "context, steps and horizon must be at least 2, got "
                 f"{context}, {steps} and {horizon}"
             )
-        self.name = name
+        self.names = [name] if isinstance(name, str) else list(name)
         self.context, self.steps, self.horizon = context, steps, horizon
         self.batch_size, self.batches_per_epoch = batch_size, batches_per_epoch
         self.noise, self.seed = noise, seed
@@ -110,7 +110,7 @@ class ContextsDataModule(pl.LightningDataModule):
         """Trajectories to train on and to test on, each with the time between samples."""
         if self._parts:
             return self._parts
-        names = [self.name] if isinstance(self.name, str) else list(self.name)
+        names = self.names
         series, dt = [], 1.0
         for name in names:
             data = load_environments(name)

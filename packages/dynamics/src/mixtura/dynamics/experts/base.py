@@ -70,6 +70,7 @@ class VectorFields(Experts):
         discrete: whether the experts are maps to the next sample instead of vector fields.
     """
 
+    dim: int
     discrete = False
 
     def __init__(

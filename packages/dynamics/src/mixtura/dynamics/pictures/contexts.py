@@ -22,7 +22,7 @@ def draw_contexts(
 ) -> Path:
     """The first two principal components; colour is the expert, the marker the true family."""
     points = project(contexts)
-    figure = Figure(figsize=(5, 4.2), layout="constrained")
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
     axis = figure.subplots()
     labels = torch.zeros_like(expert) if family is None else family
     for label in labels.unique().tolist():
@@ -42,7 +42,7 @@ def draw_contexts(
             )
     axis.set_xlabel("first principal component of the context")
     axis.set_ylabel("second")
-    axis.legend(fontsize=6, ncols=2)
+    figure.legend(loc="outside lower center", fontsize=7, ncols=4)
     axis.set_title("contexts", fontsize=10)
     figure.savefig(path, dpi=120)
     return path
@@ -65,6 +65,7 @@ def draw_gate(
     axis.set_xticks(range(scores.shape[1]))
     axis.set_xlabel("expert")
     axis.set_ylabel("environment")
+    axis.yaxis.get_major_locator().set_params(integer=True)
     figure.savefig(path, dpi=120)
     return path
 
