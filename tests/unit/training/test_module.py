@@ -1,5 +1,6 @@
 """The module base: loss, auxiliary terms, accumulation, checkpoints, controllers, averages."""
 
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,26 @@ def test_checkpoint_loads_by_itself(tmp_path: Path, built: str) -> None:
     for a, b in zip(module.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert read_checkpoint(path)["mixtura"]["data"]["class_path"].endswith("ToyData")
+
+
+class Mesh:
+    """The sizes of a mesh of processes."""
+
+    def __init__(self, **sizes: int) -> None:
+        self.sizes = sizes
+
+    def __getitem__(self, name: str) -> "Mesh":
+        return Mesh(**{name: self.sizes[name]})
+
+    def size(self) -> int:
+        return math.prod(self.sizes.values())
+
+
+def test_experts_are_not_spread_over_tensor_parallel_processes() -> None:
+    module = classifier()
+    module._device_mesh = Mesh(data_parallel=1, tensor_parallel=2)
+    with pytest.raises(InputError, match="data_parallel_size=2 and tensor_parallel_size=1"):
+        module.configure_model()
 
 
 def test_models_without_experts_train() -> None:

@@ -111,6 +111,12 @@ class MoEModule(DomainHooks, pl.LightningModule):
         mesh = self._device_mesh
         if mesh is None or self._tree is not None:
             return
+        if mesh["data_parallel"].size() == 1 and mesh.size() > 1:
+            raise InputError(
+                f"experts are spread over the data-parallel processes, and all {mesh.size()} are "
+                f"tensor-parallel; give the strategy data_parallel_size={mesh.size()} and "
+                "tensor_parallel_size=1"
+            )
         self._tree = to_config(self)  # sharding changes the classes of modules
         distribute(self.network, mesh["data_parallel"])
 

@@ -153,11 +153,11 @@ def options(function: str) -> tuple[str, ...]:
     """The options of a function verb, read from its source: importing it may take seconds.
 
     Args:
-        function: Where it is, as `package.module:function`.
+        function: Where it is, as `package.module:function`; none are known outside of `mixtura`.
     """
     module, _, name = function.partition(":")
-    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
-    for node in tree.body:
+    source = _source(module)
+    for node in ast.parse(source.read_text(encoding="utf-8")).body if source else ():
         if isinstance(node, ast.FunctionDef) and node.name == name:
             listed = [*node.args.args, *node.args.kwonlyargs]
             return tuple(f"--{each.arg}" for each in listed if each.arg != "app")
@@ -166,8 +166,9 @@ def options(function: str) -> tuple[str, ...]:
     return ()
 
 
-def _source(module: str) -> Path:
+def _source(module: str) -> Path | None:
     """The file of a module of Mixtura, found without importing its package."""
-    places = [Path(root, *module.split(".")[1:]) for root in mixtura.__path__]
+    top, *parts = module.split(".")
+    places = [Path(root, *parts) for root in mixtura.__path__ if top == "mixtura"]
     files = [path for each in places for path in (each.with_suffix(".py"), each / "__init__.py")]
-    return next(path for path in files if path.is_file())
+    return next((path for path in files if path.is_file()), None)
