@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.scores.base import Score
+from mixtura.core.scores.precise_linear import precise_linear
 
 __all__ = ["CapacityPredictor"]
 
@@ -44,16 +44,10 @@ class CapacityPredictor(Score):
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Logits of each unit, and those of the predictor."""
         logits, aux = self.score(x, **context)
-        with torch.autocast(x.device.type, enabled=False):
-            precise = torch.promote_types(x.dtype, torch.float32)
-            hidden = F.silu(_linear(self.hidden, x.detach().to(precise)))
-            capacity = _linear(self.output, hidden)
+        hidden = F.silu(precise_linear(x.detach(), self.hidden.weight, self.hidden.bias))
+        capacity = precise_linear(hidden, self.output.weight, self.output.bias)
         return logits, {**aux, "capacity_logits": capacity}
 
     def expert_vectors(self) -> Float[Tensor, "routed dim"] | None:
         """Those of the score function."""
         return self.score.expert_vectors()
-
-
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    return F.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.scores.base import Score
+from mixtura.core.scores.precise_linear import precise_linear
 
 __all__ = ["LinearScore"]
 
@@ -45,11 +45,7 @@ class LinearScore(Score):
         self, x: Float[Tensor, "units dim"]
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Logits of each unit."""
-        with torch.autocast(x.device.type, enabled=False):
-            precise = torch.promote_types(x.dtype, torch.float32)
-            bias = None if self.bias is None else self.bias.to(precise)
-            logits = F.linear(x.to(precise), self.weight.to(precise), bias)
-        return logits, {}
+        return precise_linear(x, self.weight, self.bias), {}
 
     def expert_vectors(self) -> Float[Tensor, "routed dim"]:
         """The weight rows."""

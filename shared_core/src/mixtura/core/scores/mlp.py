@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.experts.activations import activation_function
 from mixtura.core.scores.base import Score
+from mixtura.core.scores.precise_linear import precise_linear
 
 __all__ = ["MLPScore"]
 
@@ -57,17 +56,10 @@ class MLPScore(Score):
         self, x: Float[Tensor, "units dim"]
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Logits of each unit."""
-        with torch.autocast(x.device.type, enabled=False):
-            x = x.to(torch.promote_types(x.dtype, torch.float32))
-            for layer in self.hidden:
-                x = self.activation(_linear(layer, x))
-            return _linear(self.output, x), {}
+        for layer in self.hidden:
+            x = self.activation(precise_linear(x, layer.weight, layer.bias))
+        return precise_linear(x, self.output.weight, self.output.bias), {}
 
     def expert_vectors(self) -> Float[Tensor, "routed width"]:
         """The rows of the last layer."""
         return self.output.weight
-
-
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    return F.linear(x, layer.weight.to(x.dtype), bias)

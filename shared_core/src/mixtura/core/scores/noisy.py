@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.scores.base import Score
+from mixtura.core.scores.precise_linear import precise_linear
 
 __all__ = ["NoisyLinearScore"]
 
@@ -44,13 +45,11 @@ class NoisyLinearScore(Score):
         self, x: Float[Tensor, "units dim"]
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Logits of each unit."""
-        with torch.autocast(x.device.type, enabled=False):
-            precise = torch.promote_types(x.dtype, torch.float32)
-            clean = F.linear(x.to(precise), self.weight.to(precise))
-            if not (self.training and self.noisy):
-                return clean, {"clean_logits": clean}
-            std = F.softplus(F.linear(x.to(precise), self.noise_weight.to(precise)))
-            logits = clean + torch.randn_like(clean) * std
+        clean = precise_linear(x, self.weight)
+        if not (self.training and self.noisy):
+            return clean, {"clean_logits": clean}
+        std = F.softplus(precise_linear(x, self.noise_weight))
+        logits = clean + torch.randn_like(clean) * std
         return logits, {"clean_logits": clean, "noise_std": std}
 
     def expert_vectors(self) -> Float[Tensor, "routed dim"]:

@@ -7,6 +7,7 @@ from torch import Tensor
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Scored
+from mixtura.core.selections.base import token_choice
 
 __all__ = ["active_routing", "check_bounds"]
 
@@ -58,16 +59,7 @@ def active_routing(
     chosen = weight.gather(-1, index).masked_fill(~valid, 0.0)
     if renormalize:
         chosen = chosen / chosen.sum(-1, keepdim=True).clamp_min(1e-20)
-    return Routing.from_choices(
-        index,
-        chosen,
-        valid,
-        num_experts=num_experts,
-        mask=mask,
-        logits=scored.logits,
-        scores=scored.scores,
-        aux=scored.aux,
-    )
+    return token_choice(scored, index, chosen, valid, num_experts=num_experts, mask=mask)
 
 
 def check_bounds(min_k: int, max_k: int | None) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 from mixtura.core.configuration import configurable
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Scored
-from mixtura.core.selections.base import Selection
+from mixtura.core.selections.base import Selection, token_choice
 
 __all__ = ["All"]
 
@@ -28,13 +28,6 @@ class All(Selection):
         """The routing of each unit to all experts, in their order."""
         units, routed = scored.scores.shape
         index = torch.arange(routed, device=scored.scores.device).expand(units, routed)
-        return Routing.from_choices(
-            index,
-            scored.scores,
-            scored.allowed,
-            num_experts=num_experts,
-            mask=mask,
-            logits=scored.logits,
-            scores=scored.scores,
-            aux=scored.aux,
+        return token_choice(
+            scored, index, scored.scores, scored.allowed, num_experts=num_experts, mask=mask
         )

@@ -1,12 +1,12 @@
 """What every selection is: scores in, a routing out."""
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Score, Scored
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "token_choice"]
 
 
 class Selection(nn.Module):
@@ -50,3 +50,25 @@ class Selection(nn.Module):
             mask: units that may be routed; the others get no assignment.
         """
         raise NotImplementedError
+
+
+def token_choice(
+    scored: Scored,
+    index: Int[Tensor, "units choices"],
+    weight: Float[Tensor, "units choices"],
+    valid: Bool[Tensor, "units choices"] | None = None,
+    *,
+    num_experts: int,
+    mask: Bool[Tensor, "units"] | None,
+) -> Routing:
+    """The routing of units to the experts they chose, with what the router knew about them."""
+    return Routing.from_choices(
+        index,
+        weight,
+        valid,
+        num_experts=num_experts,
+        mask=mask,
+        logits=scored.logits,
+        scores=scored.scores,
+        aux=scored.aux,
+    )

@@ -9,7 +9,7 @@ from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Score, Scored
-from mixtura.core.selections.base import Selection
+from mixtura.core.selections.base import Selection, token_choice
 
 __all__ = ["ForceBalanced"]
 
@@ -54,12 +54,4 @@ class ForceBalanced(Selection):
         index = flat.view(units, self.k)
         weight = scored.scores.gather(-1, index)
         weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-20)
-        return Routing.from_choices(
-            index,
-            weight,
-            num_experts=num_experts,
-            mask=mask,
-            logits=scored.logits,
-            scores=scored.scores,
-            aux=scored.aux,
-        )
+        return token_choice(scored, index, weight, num_experts=num_experts, mask=mask)

@@ -1,5 +1,7 @@
 """Joint with shared: routed and shared experts under one softmax."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -8,7 +10,7 @@ from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Score, Scored
-from mixtura.core.selections.base import Selection
+from mixtura.core.selections.base import Selection, token_choice
 
 __all__ = ["JointWithShared"]
 
@@ -63,13 +65,12 @@ class JointWithShared(Selection):
         best = ranked[:, :routed].topk(self.k, dim=-1).indices
         shared = torch.arange(routed, logits.shape[-1], device=logits.device)
         index = torch.cat([best, shared.expand(len(logits), -1)], -1)
-        return Routing.from_choices(
+        scored = replace(scored, aux={**scored.aux, "num_shared": self.num_shared})
+        return token_choice(
+            scored,
             index,
             logits.gather(-1, index).softmax(-1),
             None if scored.allowed is None else scored.allowed.gather(-1, index),
             num_experts=num_experts,
             mask=mask,
-            logits=logits,
-            scores=scored.scores,
-            aux={**scored.aux, "num_shared": self.num_shared},
         )

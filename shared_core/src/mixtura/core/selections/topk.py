@@ -11,7 +11,7 @@ from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Score, Scored
-from mixtura.core.selections.base import Selection
+from mixtura.core.selections.base import Selection, token_choice
 
 __all__ = ["Renormalize", "TopK", "check_divisor", "normalize_choices"]
 
@@ -87,16 +87,7 @@ class TopK(Selection):
             weight = normalize_choices(weight, self.renormalize, self.floor)
         if self.scale != 1.0:
             weight = weight * self.scale
-        return Routing.from_choices(
-            index,
-            weight,
-            valid,
-            num_experts=num_experts,
-            mask=mask,
-            logits=scored.logits,
-            scores=scored.scores,
-            aux=scored.aux,
-        )
+        return token_choice(scored, index, weight, valid, num_experts=num_experts, mask=mask)
 
     def _choose(
         self, scored: Scored
