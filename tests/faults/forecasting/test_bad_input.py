@@ -139,6 +139,34 @@ def test_repeated_stamps(refused, tmp_path: Path) -> None:
     assert "2021-01-01 08:00" in said
 
 
+def test_irregular_stamps(refused, tmp_path: Path) -> None:
+    stamps = pd.date_range("2021-01-01", periods=400, freq="h").to_list()
+    stamps[9] = pd.Timestamp("2021-01-01 09:20")
+    assert "not regular" in refused(own(tmp_path / "own.csv", date=stamps))
+
+
+def test_unknown_frequency(refused, tmp_path: Path) -> None:
+    said = refused(own(tmp_path / "own.csv"), "--data.init_args.frequency=hourly")
+    assert "'hourly' is no known frequency" in said
+
+
+def test_a_column_without_any_value(refused, tmp_path: Path) -> None:
+    said = refused(own(tmp_path / "own.csv", wind=np.nan), "--data.init_args.target=[load,wind]")
+    assert "'wind'" in said
+    assert "no value at all" in said
+
+
+def test_covariates_that_the_network_does_not_look_at(refused, tmp_path: Path) -> None:
+    said = refused(own(tmp_path / "own.csv", wind=0.5), "--data.init_args.covariates=[wind]",
+                   "--data.init_args.target=load")  # fmt: skip
+    assert "SegMoE does not look at the covariates of the data" in said
+    assert "CovariateNetwork" in said
+
+
+def test_a_calendar_that_the_network_does_not_look_at(refused) -> None:
+    assert "SegMoE does not look at the calendar" in refused("--model.init_args.calendar=true")
+
+
 def test_constant_series(refused, tmp_path: Path) -> None:
     assert "load" in refused(own(tmp_path / "own.csv", load=1.0))
 

@@ -1,15 +1,15 @@
 """Released Moirai-MoE checkpoints: configuration and tensors' names, in both directions."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mixtura.core.errors import InputError
+from mixtura.forecasting.checkpoints.released import read_released
 from mixtura.forecasting.checkpoints.state_map import (
     Rule,
     load_into,
@@ -119,18 +119,10 @@ def load_moirai_moe(folder: str | Path, dtype: torch.dtype = torch.float32) -> M
         dtype: of the weights; the centroids stay in float32.
 
     Raises:
-        InputError: for missing files, missing or unexpected tensors, or other sizes.
+        InputError: for missing or damaged files, missing or unexpected tensors, or other sizes.
     """
-    folder = Path(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        state = load_file(folder / "model.safetensors")
-    except OSError as error:
-        raise InputError(
-            f"{folder} holds no released Moirai-MoE: expected config.json and model.safetensors "
-            f"({error.strerror or error})"
-        ) from error
-    network = MoiraiMoE(**moirai_moe_arguments(config)).to(dtype)
+    arguments, state = read_released(Path(folder), "Moirai-MoE", moirai_moe_arguments)
+    network = MoiraiMoE(**arguments).to(dtype)
     load_moirai_moe_state(network, state)
     return network.eval()
 

@@ -72,7 +72,7 @@ def load_state(rules: Iterable[Rule], theirs: Mapping[str, Tensor]) -> StateDict
     """Our state dict from the reference's.
 
     Raises:
-        InputError: naming missing and unexpected tensors.
+        InputError: naming missing and unexpected tensors, or tensors that do not go together.
     """
     rules = list(rules)
     wanted = {name for rule in rules for name in rule.theirs}
@@ -87,7 +87,17 @@ def load_state(rules: Iterable[Rule], theirs: Mapping[str, Tensor]) -> StateDict
             )
             + "; build the model with the checkpoint's own configuration"
         )
-    return {rule.ours: rule.load([theirs[name] for name in rule.theirs]) for rule in rules}
+    state = {}
+    for rule in rules:
+        try:
+            state[rule.ours] = rule.load([theirs[name] for name in rule.theirs])
+        except RuntimeError as error:
+            sizes = {name: tuple(theirs[name].shape) for name in rule.theirs}
+            raise InputError(
+                f"the checkpoint's tensors for {rule.ours} do not go together: {sizes}; build the "
+                "model with the checkpoint's own configuration"
+            ) from error
+    return state
 
 
 def save_state(rules: Iterable[Rule], ours: Mapping[str, Tensor]) -> StateDict:

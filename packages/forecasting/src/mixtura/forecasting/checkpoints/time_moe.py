@@ -1,14 +1,14 @@
 """Released Time-MoE checkpoints: configuration and tensors' names, in both directions."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from mixtura.core import MoELayer
 from mixtura.core.errors import InputError
+from mixtura.forecasting.checkpoints.released import read_released
 from mixtura.forecasting.checkpoints.state_map import (
     Rule,
     load_into,
@@ -117,18 +117,10 @@ def load_time_moe(folder: str | Path, dtype: torch.dtype = torch.float32) -> Tim
         dtype: of the weights; the released ones are bfloat16.
 
     Raises:
-        InputError: for missing files, missing or unexpected tensors, or other sizes.
+        InputError: for missing or damaged files, missing or unexpected tensors, or other sizes.
     """
-    folder = Path(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        state = load_file(folder / "model.safetensors")
-    except OSError as error:
-        raise InputError(
-            f"{folder} holds no released Time-MoE: expected config.json and model.safetensors "
-            f"({error.strerror or error})"
-        ) from error
-    network = TimeMoE(**time_moe_arguments(config)).to(dtype)
+    arguments, state = read_released(Path(folder), "Time-MoE", time_moe_arguments)
+    network = TimeMoE(**arguments).to(dtype)
     load_into(network, time_moe_rules(network), {k: v.to(dtype) for k, v in state.items()})
     return network.eval()
 
