@@ -1,5 +1,7 @@
 """The reference algorithms that we are timed against give what our networks give."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.forecasting.reference_speed import LoopTimeMoE, race_generation, with_loops
 from mixtura.forecasting.speed import training_step
 
-SIZES = {"dim": 16, "hidden_dim": 32, "num_layers": 2, "num_heads": 4}
+SIZES: dict[str, Any] = {"dim": 16, "hidden_dim": 32, "num_layers": 2, "num_heads": 4}
 
 
 def time_moe(top_k: int) -> TimeMoE:
@@ -47,6 +49,7 @@ def test_forward_and_training_step(network: ForecastNetwork) -> None:
     loop = with_loops(network).eval()
     torch.testing.assert_close(loop(x), network(x), atol=1e-5, rtol=1e-5)
     before = [parameter.detach().clone() for parameter in loop.parameters()]
+    assert isinstance(loop, ForecastNetwork)
     training_step(loop, x, torch.randn(3, 2, 24))()
     assert not all(map(torch.equal, before, loop.parameters()))
 

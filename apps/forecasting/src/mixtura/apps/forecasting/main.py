@@ -42,6 +42,11 @@ APP = App(
             function="mixtura.apps.forecasting.speed:speed",
         ),
         Verb(
+            name="score",
+            summary="MASE and weighted quantile loss of a benchmark's models, through gluonts",
+            function="mixtura.apps.forecasting.score:score",
+        ),
+        Verb(
             name="race",
             summary="time Time-MoE, Seg-MoE and MoHETS beside the reference algorithms",
             function="mixtura.apps.forecasting.race:race",

@@ -1,12 +1,14 @@
 """Time-MoE's generation as the released code does it."""
 
 import copy
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixtura.core import MoELayer
+from mixtura.forecasting.networks.norms import RMSNorm
 from mixtura.forecasting.networks.schedule import head_schedule
 from mixtura.forecasting.networks.time_moe import TimeMoE
 from mixtura.forecasting.reference_speed.loop_mixture import LoopMixture
@@ -25,7 +27,8 @@ class LoopTimeMoE(nn.Module):
     def __init__(self, network: TimeMoE) -> None:
         super().__init__()
         self.network = copy.deepcopy(network)
-        for block in self.network.blocks:
+        self.blocks: list[Any] = list(self.network.blocks)
+        for block in self.blocks:
             block.attention = PlainAttention(block.attention)
             if isinstance(block.mixture, MoELayer):
                 block.mixture = LoopMixture(block.mixture)
@@ -36,11 +39,11 @@ class LoopTimeMoE(nn.Module):
     ) -> Float[Tensor, "series horizon"]:
         """The points after the series by the greedy schedule of heads."""
         network = self.network
-        caches: list[list[Tensor]] = [[] for _ in network.blocks]
+        caches: list[list[Tensor]] = [[] for _ in self.blocks]
         before, new, parts = 0, x, []
         for step in head_schedule(horizon, network.horizons):
             tokens = network.embedding(new)
-            for block, past in zip(network.blocks, caches, strict=True):
+            for block, past in zip(self.blocks, caches, strict=True):
                 h = root_mean_square_norm(block.attention_norm, tokens)
                 tokens = tokens + block.attention(h, past=past, before=before)
                 tokens = tokens + block.mixture(root_mean_square_norm(block.mixture_norm, tokens))
@@ -51,7 +54,7 @@ class LoopTimeMoE(nn.Module):
         return torch.cat(parts, 1)
 
 
-def root_mean_square_norm(norm: nn.Module, x: Tensor) -> Tensor:
+def root_mean_square_norm(norm: RMSNorm, x: Tensor) -> Tensor:
     """In float32, written out."""
     wide = x.float()
     scaled = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + norm.eps)

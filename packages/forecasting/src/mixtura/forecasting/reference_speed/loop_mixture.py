@@ -39,9 +39,9 @@ class LoopMixture(nn.Module):
         how = selection.renormalize
         self.renormalize = how == "always" or (how == "if_k>1" and self.top_k > 1)
         self.size = layer.units.size if isinstance(layer.units, SegmentUnits) else 1
-        self.gate = copy.deepcopy(layer.router.score_function)
+        self.gate: Any = copy.deepcopy(layer.router.score_function)
         self.experts = nn.ModuleList(single_experts(layer.experts))
-        self.shared = copy.deepcopy(layer.shared)
+        self.shared: Any = copy.deepcopy(layer.shared)
         self.shared_sees_sequences = layer.shared is not None and layer.shared.view == "input"
         self.dropout = layer.router.dropout
 
@@ -75,23 +75,23 @@ class LoopMixture(nn.Module):
 
 def single_experts(experts: nn.Module) -> list[nn.Module]:
     """One module for each of the stacked experts, with their weights."""
-    options = {"dropout": getattr(experts, "dropout", 0.0)}
+    dropout = float(getattr(experts, "dropout", 0.0))
     single: list[nn.Module] = []
     state = experts.state_dict()
     for number in range(int(experts.num_experts)):  # pyright: ignore[reportArgumentType]
         own = {name: value[number] for name, value in state.items()}
         if isinstance(experts, GLUExperts):
             hidden, dim = own["down"].shape[1], own["down"].shape[0]
-            module: nn.Module = GatedFeedForward(dim, hidden, **options)
+            module: nn.Module = GatedFeedForward(dim, hidden, dropout=dropout)
             module.up.weight.data, module.gate.weight.data = own["gate_up"].chunk(2)
             module.down.weight.data = own["down"]
         elif isinstance(experts, MLPExperts):
             hidden, dim = own["up"].shape
-            module = FeedForward(dim, hidden, **options)
+            module = FeedForward(dim, hidden, dropout=dropout)
             module.up.weight.data, module.down.weight.data = own["up"], own["down"]
         elif isinstance(experts, FourierExperts):
             hidden, dim = own["down"].shape[1], own["up"].shape[1]
-            module = FourierFeedForward(dim, hidden, **options)
+            module = FourierFeedForward(dim, hidden, dropout=dropout)
             for layer, name in ((module.up, "up"), (module.down, "down")):
                 waves = layer.wave.weight.shape[0]
                 layer.wave.weight.data = own[name][:waves]
