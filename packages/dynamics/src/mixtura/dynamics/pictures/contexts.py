@@ -22,9 +22,9 @@ def draw_contexts(
 ) -> Path:
     """The first two principal components; colour is the expert, the marker the true family."""
     points = project(contexts)
-    figure = Figure(figsize=(5, 4.6), layout="constrained")
-    axis = figure.subplots()
     labels = torch.zeros_like(expert) if family is None else family
+    figure = Figure(figsize=(5, 4.2 + 0.1 * len(labels.unique())), layout="constrained")
+    axis = figure.subplots()
     for label in labels.unique().tolist():
         for e in expert.unique().tolist():
             members = (labels == label) & (expert == e)
@@ -42,7 +42,7 @@ def draw_contexts(
             )
     axis.set_xlabel("first principal component of the context")
     axis.set_ylabel("second")
-    figure.legend(loc="outside lower center", fontsize=7, ncols=4)
+    figure.legend(loc="outside lower center", fontsize=7, ncols=2)
     axis.set_title("contexts", fontsize=10)
     figure.savefig(path, dpi=120)
     return path

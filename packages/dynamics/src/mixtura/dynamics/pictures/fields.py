@@ -45,7 +45,10 @@ def draw_fields(
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
         scaled = (grid - system.center) / system.scale
         everywhere = scaled.expand(len(states), -1, -1)
-        velocity = (field(everywhere)[number] * system.scale).view(points, points, 2)
+        change = field(everywhere)[number]
+        if system.mixer.experts.discrete:
+            change = change - scaled  # a map: from a state to the one that follows it
+        velocity = (change * system.scale).view(points, points, 2)
         colour = COLOURS[int(expert[number]) % len(COLOURS)]
         axis.streamplot(
             x.numpy(),

@@ -72,10 +72,11 @@ def animate_routing(
 ) -> Path:
     """The context space, animated: colour is the expert, the marker the true family."""
     stride = max(len(history.contexts) // frames, 1)
-    steps = list(range(0, len(history.contexts), stride))
+    last = len(history.contexts) - 1
+    steps = [*range(0, last, stride), last]
     everything = torch.cat([history.contexts[s] for s in steps])
     points = project(everything).view(len(steps), -1, 2)
-    figure = Figure(figsize=(4.6, 4))
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axis = figure.subplots()
     margin = 0.05 * (points.amax((0, 1)) - points.amin((0, 1))) + 1e-6
     low, high = points.amin((0, 1)) - margin, points.amax((0, 1)) + margin
@@ -96,6 +97,8 @@ def animate_routing(
                 s=30,
             )
         loss = history.losses[steps[frame]]
+        axis.set_xlabel("first principal component of the context", fontsize=8)
+        axis.set_ylabel("second", fontsize=8)
         axis.set_title(f"outer step {steps[frame] + 1}, loss {loss:.2g}", fontsize=9)
         return []
 
