@@ -47,7 +47,10 @@ class Job:
         if not path.is_file():
             return None
         found = json.loads(path.read_text())
-        return found if found.get("key") == self._key(setting) else None
+        if found.get("key") != self._key(setting):
+            return None
+        found["config"].pop("ckpt_path", None)  # a place on one machine
+        return found
 
     def run(self, setting: Setting, first: Setting, about: Mapping[str, Any]) -> dict[str, Any]:
         """Train where that was not done yet, going on from a training that was killed; then score.
