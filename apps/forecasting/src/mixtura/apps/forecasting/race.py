@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from mixtura.core.errors import InputError
 from mixtura.forecasting.networks import TimeMoE
 from mixtura.forecasting.reference_speed import Racer, race_generation, race_training
 from mixtura.training.benchmark.table import environment
@@ -18,7 +19,7 @@ def race(
     series: int = 8,
     context: int = 512,
     horizon: int = 96,
-    training: bool = True,
+    jobs: str = "generation,training",
     threads: int = 0,
     small: bool = False,
     json_file: str | None = None,
@@ -34,17 +35,23 @@ def race(
         series: Series that Time-MoE forecasts together.
         context: Points of each.
         horizon: Points forecast.
-        training: Also time training steps of Seg-MoE and MoHETS.
+        jobs: `generation` (Time-MoE) and `training` (steps of Seg-MoE and MoHETS), or one of them.
         threads: Threads of torch; 0 leaves torch's own choice.
         small: A small Time-MoE instead of the size of the released 50M model.
         json_file: Also write the figures here.
     """
     if threads:
         torch.set_num_threads(threads)
-    torch.manual_seed(0)
-    network = TimeMoE(dim=32, hidden_dim=64, num_layers=2, num_heads=4) if small else TimeMoE()
-    racers = race_generation(network, series, context, horizon, rounds)
-    racers += race_training(rounds) if training else []
+    chosen = {name.strip() for name in jobs.split(",")}
+    if not chosen or chosen - {"generation", "training"}:
+        raise InputError(f"jobs must be generation, training, or both with a comma, got {jobs!r}")
+    racers = []
+    if "generation" in chosen:
+        torch.manual_seed(0)
+        network = TimeMoE(dim=32, hidden_dim=64, num_layers=2, num_heads=4) if small else TimeMoE()
+        racers += race_generation(network, series, context, horizon, rounds)
+    if "training" in chosen:
+        racers += race_training(rounds)
     title = f"processor time per series or window, threads: {torch.get_num_threads()}"
     table = Table(title=title, title_justify="left")
     table.add_column("job")
@@ -56,8 +63,7 @@ def race(
         table.add_row(one.job, one.name, *figures)
     Console().print(table)
     if json_file:
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        about = environment(f"mixtura-forecasting race --rounds {rounds} --series {series}")
-        found = {**about, "parameters": parameters, "racers": [asdict(one) for one in racers]}
+        command = f"mixtura-forecasting race --rounds {rounds} --series {series} --jobs {jobs}"
+        found = {**environment(command), "racers": [asdict(one) for one in racers]}
         Path(json_file).write_text(json.dumps(found, indent=1) + "\n")
     return racers
