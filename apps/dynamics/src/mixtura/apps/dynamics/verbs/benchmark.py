@@ -35,7 +35,7 @@ def benchmark(
         recipe: Packaged name or path of a recipe.
         out: Folder of the results; each recipe gets one inside.
         seeds: Only so many seeds of the recipe; 0 for all.
-        methods: Train only these methods.
+        methods: Train only these methods; none with [], to write the table of what is there.
         outer_steps: Shorten each training to so many outer steps (the table says so); 0 for the
             recipe's own.
     """
@@ -45,7 +45,7 @@ def benchmark(
     if unknown:
         raise InputError(f"{path.name} has the unknown keys {unknown}; a recipe has {sorted(KEYS)}")
     chosen = [m for m in content["methods"] if methods is None or m["name"] in methods]
-    if not chosen:
+    if not chosen and methods != []:
         known = ", ".join(m["name"] for m in content["methods"])
         raise InputError(f"no method of {path.name} is called {methods}; it has {known}")
     name = path.stem if not outer_steps else f"{path.stem}-{outer_steps}-outer-steps"
