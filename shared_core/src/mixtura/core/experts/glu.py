@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.dropout import dropout
 from mixtura.core.experts.activations import activation_function, activation_gradient
 from mixtura.core.experts.layouts import Layout
-from mixtura.core.experts.mlp import check_sizes
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
 
 __all__ = ["GLUExperts"]
@@ -47,8 +47,10 @@ class GLUExperts(StackedExperts):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_sizes(num_experts=num_experts, dim=dim, hidden_dim=hidden_dim)
+        check_sizes(num_experts=num_experts, dim=dim, hidden_dim=hidden_dim, out_dim=out_dim)
+        check_number("dropout", dropout, least=0, below=1)
         out_dim = dim if out_dim is None else out_dim
+        self.dim = dim
         self.num_experts = num_experts
         self.activation = activation_function(activation)
         self.kernel = GLUKernel(activation)

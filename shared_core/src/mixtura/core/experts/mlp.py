@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
-from mixtura.core.errors import InputError
 from mixtura.core.dropout import dropout
 from mixtura.core.experts.activations import activation_function, activation_gradient
 from mixtura.core.experts.layouts import Layout
@@ -46,8 +46,10 @@ class MLPExperts(StackedExperts):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_sizes(num_experts=num_experts, dim=dim, hidden_dim=hidden_dim)
+        check_sizes(num_experts=num_experts, dim=dim, hidden_dim=hidden_dim, out_dim=out_dim)
+        check_number("dropout", dropout, least=0, below=1)
         out_dim = dim if out_dim is None else out_dim
+        self.dim = dim
         self.num_experts = num_experts
         self.activation = activation_function(activation)
         self.kernel = MLPKernel(activation)
@@ -112,10 +114,3 @@ class MLPKernel:
         layout.weight_gradient(grad_hidden, rows, into, "up")
         layout.bias_gradient(grad_hidden, into, "up_bias")
         return layout.rows_gradient(grad_hidden, weights["up"]), grad_gate
-
-
-def check_sizes(**sizes: int) -> None:
-    """Refuse sizes below one by name."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise InputError(f"{name} must be at least 1, got {size}")
