@@ -1,6 +1,7 @@
 """MASE and weighted quantile loss of the models that a benchmark has trained."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ COLUMNS = ("setting", "model", "seed", "mase", "wql", "windows", "look_back")
 def score(
     benchmark: str = "benchmarks/ltsf",
     out: str | None = None,
+    settings: str | None = None,
     naive: bool = True,
     max_windows: int = 1000,
 ) -> list[dict[str, Any]]:
@@ -33,6 +35,7 @@ def score(
     Args:
         benchmark: Folder of the benchmark.
         out: Folder of `scores.json` and `scores.md`; the benchmark's if not given.
+        settings: Only these, separated by commas.
         naive: Also score the seasonal naive and the last-value forecast in the same settings.
         max_windows: Validation windows for the calibration.
     """
@@ -41,25 +44,28 @@ def score(
         raise InputError(
             f"{benchmark} holds no results; run `mixtura-forecasting benchmark` with that --out"
         )
-    rows, settings = [], {}
+    chosen = None if settings is None else {name.strip() for name in settings.split(",")}
+    rows, seen = [], {}
     for path in found:
         result = json.loads(path.read_text())
         trained = path.parent / "trained.json"
-        if not trained.is_file():
+        if not trained.is_file() or (chosen is not None and result["setting"] not in chosen):
             continue
         checkpoint = Path(json.loads(trained.read_text())["checkpoint"])
         module: Any = MoEModule.load_from_checkpoint(checkpoint)
         data = from_config(result["config"]["data"])
-        settings.setdefault(result["setting"], data)
+        seen.setdefault(result["setting"], data)
         rows.append(
             row(result["model"], result["seed"], module.shared(data), data, result, max_windows)
         )
-    for name, data in settings.items() if naive else ():
+    for name, data in seen.items() if naive else ():
         for network in (SeasonalNaive(period=data.season), LastValue()):
             title = "seasonal naive" if isinstance(network, SeasonalNaive) else "last value"
             rows.append(row(title, 0, Forecaster(network), data, {"setting": name}, max_windows))
     rows.sort(key=lambda each: (each["setting"], each["mase"]))
-    write(rows, Path(out or benchmark), benchmark)
+    command = ["mixtura-forecasting", "score", "--benchmark", benchmark]
+    command += ["--settings", settings] if settings else []
+    write(rows, Path(out or benchmark), shlex.join(command))
     return rows
 
 
@@ -90,9 +96,9 @@ def row(
     }
 
 
-def write(rows: Sequence[dict[str, Any]], folder: Path, benchmark: str) -> None:
+def write(rows: Sequence[dict[str, Any]], folder: Path, command: str) -> None:
     """The table on the screen, as JSON and as Markdown."""
-    about = environment("mixtura-forecasting score")
+    about = environment(command)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "scores.json").write_text(json.dumps({**about, "rows": list(rows)}, indent=1) + "\n")
     lines = [
@@ -106,7 +112,7 @@ def write(rows: Sequence[dict[str, Any]], folder: Path, benchmark: str) -> None:
         f"Command: `{about['command']}`",
     ]
     (folder / "scores.md").write_text("\n".join(lines) + "\n")
-    table = Table(title=f"test rows of {benchmark}", title_justify="left")
+    table = Table(title="all test rows", title_justify="left")
     for column in COLUMNS:
         table.add_column(column.replace("_", "-"))
     for each in rows:
