@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mixtura.core import Experts, GLUExperts, MLPExperts, ModuleExperts, Routing
 from mixtura.core.dispatch import dispatch_by_name
+from mixtura.core.dispatch.chunks import chunks_of
 from mixtura.core.experts.activations import ACTIVATIONS
 
 DISPATCHES = ("sorted_loop", "stacked_loop", "padded_bmm", "grouped_mm", "dense_all", "auto")
@@ -126,3 +127,39 @@ def test_frozen_experts_still_pass_gradients_on(name: str) -> None:
     assert bank.gate_up.grad is None
     assert bank.down.grad is not None
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("kind", ["glu", "mlp"])
+@pytest.mark.parametrize("rest", [(), (3,)])
+def test_experts_cut_into_chunks(kind: str, rest: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = {"seed": 3, "experts": 5, "choices": 2, "units": 33, "dim": 8, "rest": rest}
+    plan = plan_of(
+        {**size, "kind": kind, "all_on_one": False, "zero_weights": True, "masked": True}
+    )
+    expected, grad = results("naive", plan, None)
+    monkeypatch.setattr("mixtura.core.dispatch.chunks.ROWS", 4)
+    got, _ = results("stacked_loop", plan, grad)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    bank, x, index, weight, mask = plan
+    with torch.no_grad():  # forward overwrites what it made
+        routing = Routing.from_choices(index, weight, num_experts=5, mask=mask)
+        y = dispatch_by_name("stacked_loop")(bank, x, routing)
+    torch.testing.assert_close(y, expected[0], atol=1e-5, rtol=1e-5)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=6), st.integers(1, 3), st.booleans())
+@settings(max_examples=50)
+def test_chunks_cover_all_rows_once(counts: list[int], inner: int, cut: bool) -> None:
+    chunks = chunks_of(counts, inner, cut=cut, rows=12)
+    rows = [0] * len(counts)
+    for start, stop, layout in chunks:
+        assert sum(layout.sizes) == (stop - start) * inner
+        for expert, size, first in zip(layout.experts, layout.sizes, layout.first, strict=True):
+            assert first == (rows[expert] == 0)
+            rows[expert] += size
+    assert rows == [count * inner for count in counts]
+    assert [chunk.start for chunk in chunks] == [0, *(chunk.stop for chunk in chunks)][
+        : len(chunks)
+    ]
+    if not cut:
+        assert sum(len(chunk.layout.sizes) for chunk in chunks) == sum(c > 0 for c in counts)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixtura.core.dispatch.base import Dispatch, dispatch_by_name, register_dispatch
+from mixtura.core.dispatch.node import FEW_ROWS
 from mixtura.core.experts.base import Experts
 from mixtura.core.experts.stacked import StackedExperts
 from mixtura.core.routing import Routing
@@ -16,8 +17,7 @@ __all__ = ["Auto", "choose"]
 
 logger = logging.getLogger(__name__)
 
-CHOICES = ("sorted_loop", "padded_bmm", "grouped_mm", "dense_all")
-FEW_ROWS = 2048  # below, the number of operations counts, not their size
+CHOICES = ("sorted_loop", "stacked_loop", "padded_bmm", "grouped_mm", "dense_all")
 ROWS_OF_A_LOOP = 160  # per expert; below, reading and writing the weights costs most
 
 
@@ -75,6 +75,6 @@ def choose(experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing) 
     if rows <= FEW_ROWS and experts.num_experts <= 8:
         precise = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         return "grouped_mm" if precise else "padded_bmm"
-    if rows < ROWS_OF_A_LOOP * experts.num_experts:
-        return "grouped_mm"
+    if not torch.is_grad_enabled() or rows < ROWS_OF_A_LOOP * experts.num_experts:
+        return "stacked_loop"
     return "sorted_loop"

@@ -1,6 +1,7 @@
 """Rows sorted by expert, all experts in one grouped matrix product."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from mixtura.core.dispatch.node import Work, second_derivative, work_for
 from mixtura.core.dispatch.sorted_loop import SortedLoop
 from mixtura.core.dispatch.stacked_loop import can_be_a_node
 from mixtura.core.experts.base import Experts
+from mixtura.core.experts.kernel import Keep
 from mixtura.core.experts.layouts import GroupedKernel
 from mixtura.core.experts.stacked import StackedExperts
 from mixtura.core.routing import Routing
@@ -36,48 +38,41 @@ class GroupedMM(Dispatch):
         """Gather, one product for each layer of the experts, combine."""
         if not isinstance(experts, StackedExperts):
             return SortedLoop()(experts, x, routing)
-        if len(x) and can_be_a_node(experts, routing):
+        if x.shape[0] and can_be_a_node(experts, routing):
             work, cast, weights = work_for(experts, x, routing)
             if all(_is_aligned(tensor) for tensor in (cast, *weights)):
-                return _Grouped.apply(work, cast, routing.weight, *weights)
+                if work.keep == Keep.NOTHING:
+                    return _forward(work, cast, routing.given_weight, weights)[0]
+                return _Grouped.apply(work, cast, routing.given_weight, *weights)
         outputs = experts.grouped(routing.gather(x), routing)
         return routing.combine(outputs, x.dtype)
 
 
 def _is_aligned(tensor: Tensor) -> bool:
     """Whether torch's grouped product takes a matrix, or a stack of them, like this."""
+    shape, size = tensor.shape, tensor.itemsize
     return (
-        tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
+        shape[-1] * size % ALIGNMENT == 0
+        and (len(shape) < 3 or shape[-2] * size % ALIGNMENT == 0)
+        and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
         and tensor.is_contiguous()
-        and not any(
-            size * tensor.itemsize % ALIGNMENT for size in tensor.shape[-2:][tensor.ndim < 3 :]
-        )
-        and not tensor.data_ptr() % ALIGNMENT
+        and tensor.data_ptr() % ALIGNMENT == 0
     )
 
 
 class _Grouped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, work: Work, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
-        routing, layout = work.routing, _layout(work, x)
-        assert routing.place is not None
-        rows = x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1])
-        outputs, kept = work.kernel.forward(rows, work.named(weights), layout)
-        outputs = outputs.view(len(routing.expert), -1)
-        gates = weight.reshape(-1).index_select(0, routing.order)[:, None]
-        if work.out_dtype == x.dtype:
-            outputs.mul_(gates.to(x.dtype))
-        else:
-            outputs = outputs * gates
+        y, kept = _forward(work, x, weight, weights)
         ctx.work = work
-        ctx.save_for_backward(x, weight, *weights, kept)
-        y = collect(_only_live(outputs, routing), routing.place)
-        return y.view(*x.shape[:-1], -1)
+        ctx.save_for_backward(x, weight, *weights, *kept)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         work: Work = ctx.work
-        x, weight, *weights, kept = ctx.saved_tensors
+        x, weight, *rest = ctx.saved_tensors
+        weights, kept = rest[: len(work.names)], rest[len(work.names) :]
         if torch.is_grad_enabled():
             return None, *second_derivative(work, grads[0], x, weight, weights)
         routing, layout = work.routing, _layout(work, x)
@@ -91,7 +86,7 @@ class _Grouped(torch.autograd.Function):
             grad.index_select(0, routing.sorted_unit).view(-1, grad.shape[-1]),
             (gates if inner == 1 else gates.repeat_interleave(inner))[:, None],
             x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1]),
-            kept,
+            tuple(kept),
             work.named(weights),
             layout,
             into,
@@ -102,11 +97,34 @@ class _Grouped(torch.autograd.Function):
             grad_x = collect(grad_rows, routing.place).view_as(x)
         grad_weight = None
         if ctx.needs_input_grad[2]:
+            assert grad_gates is not None
             per_row = grad_gates.view(-1, inner)
             per_row = _only_live(per_row.sum(1, keepdim=True) if inner > 1 else per_row, routing)
             grad_weight = per_row[:, 0].index_select(0, routing.inverse)
             grad_weight = grad_weight.view_as(weight).to(weight.dtype)
         return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
+
+
+def _forward(
+    work: Work, x: Tensor, weight: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Sums per unit, and what is kept."""
+    routing = work.routing
+    assert routing.place is not None
+    outputs, kept = work.kernel.forward(
+        x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1]),
+        work.named(weights),
+        _layout(work, x),
+        work.keep,
+    )
+    outputs = outputs.view(len(routing.expert), -1)
+    gates = weight.reshape(-1).index_select(0, routing.order)[:, None]
+    if work.out_dtype == x.dtype:
+        outputs.mul_(gates.to(x.dtype))
+    else:
+        outputs = outputs * gates
+    y = collect(_only_live(outputs, routing), routing.place)
+    return y.view(*x.shape[:-1], -1), kept
 
 
 def _layout(work: Work, x: Tensor) -> GroupedKernel:

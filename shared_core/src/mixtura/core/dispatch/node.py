@@ -1,27 +1,38 @@
 """A dispatch as one node of the graph: what the kernel dispatches share.
 
-Forward keeps the units' own rows and one tensor per piece of work; gathered rows, activations and
-outputs are made again in backward or never kept. The gradient of a combine weight comes from the
-hidden units (`<grad W_down, hidden>`), so outputs need not be kept either (SonicMoE,
-arXiv 2512.14080).
+Forward keeps the units' own rows and one tensor per piece of work; gathered rows and activations
+are made again in backward. The gradient of a combine weight comes from the outputs or, where these
+are wide, from the hidden units (`<grad W_down, hidden>`), so that outputs need not be kept either
+(SonicMoE, arXiv 2512.14080).
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mixtura.core.experts.kernel import Kernel
+from mixtura.core.experts.kernel import Keep, Kernel
 from mixtura.core.experts.layouts import Single
 from mixtura.core.experts.stacked import StackedExperts
 from mixtura.core.routing import Routing
 from mixtura.core.rows import collect
 
-__all__ = ["Work", "autocast_dtype", "gradient_buffers", "second_derivative", "work_for"]
+__all__ = [
+    "FEW_ROWS",
+    "Work",
+    "autocast_dtype",
+    "gradient_buffers",
+    "second_derivative",
+    "work_for",
+]
+
+FEW_ROWS = 2048  # below, the number of operations counts, not their size
 
 
-@dataclass(frozen=True)
+@dataclass
 class Work:
     """What a kernel dispatch has to do, apart from tensors that carry gradients.
 
@@ -32,6 +43,7 @@ class Work:
         routing: the decision.
         counts: rows of each expert, where the host knows.
         out_dtype: of the result.
+        keep: what forward keeps.
     """
 
     kernel: Kernel
@@ -40,36 +52,58 @@ class Work:
     routing: Routing
     counts: list[int] | None
     out_dtype: torch.dtype
+    keep: Keep
 
     @property
     def known_counts(self) -> list[int]:
         """Rows of each expert, asked of the device if need be."""
-        return self.routing.counts.tolist() if self.counts is None else self.counts
+        return self.routing.host_counts if self.counts is None else self.counts
 
     @property
     def total(self) -> int:
         """Valid assignments."""
         return sum(self.known_counts)
 
-    def pieces(self, weights: tuple[Tensor, ...] | list[Tensor]) -> list[dict[str, Tensor | None]]:
+    def pieces(self, weights: Sequence[Tensor]) -> list[dict[str, Tensor | None]]:
         """Each expert's own weights by name."""
         absent = dict.fromkeys(self.experts._parameters)
         unbound = zip(*(weight.unbind(0) for weight in weights), strict=True)
         return [{**absent, **dict(zip(self.names, own, strict=True))} for own in unbound]
 
-    def named(self, weights: tuple[Tensor, ...] | list[Tensor]) -> dict[str, Tensor | None]:
+    def named(self, weights: Sequence[Any]) -> dict[str, Any]:
         """The weights by name, absent ones as None."""
-        return {
-            **dict.fromkeys(self.experts._parameters),
-            **dict(zip(self.names, weights, strict=True)),
-        }
+        named: dict[str, Any] = dict.fromkeys(self.experts._parameters)
+        named.update(zip(self.names, weights, strict=True))
+        return named
 
-    def to_units(self, rows: Tensor, place: Tensor) -> Tensor:
-        """Sums of rows over each unit's choices; places behind the last row are of no expert."""
-        if self.total < len(self.routing.expert):
-            place = place.clamp_max(len(rows))
-            rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
-        return collect(rows, place)
+    def unbound(self, weights: Sequence[Tensor]) -> dict[str, Any]:
+        """The weights by name, one tensor for each expert, absent ones as None."""
+        return self.named([weight.unbind(0) for weight in weights])
+
+    def sorted_rows(self, like: Tensor, total: int, width: int, dtype: torch.dtype) -> Tensor:
+        """Memory for rows in the experts' order; one row of zeros behind them if some are of none.
+
+        Args:
+            like: a tensor on the device.
+            total: rows.
+            width: of a row.
+            dtype: of the rows.
+        """
+        spare = int(total < len(self.routing.expert))
+        rows = like.new_empty(total + spare, width, dtype=dtype)
+        rows[total:] = 0
+        return rows
+
+    def to_units(self, rows: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Sums over each unit's choices, weighted or not, of rows made by `sorted_rows`."""
+        place = self.routing.place
+        assert place is not None
+        if len(rows) != place.numel():
+            nowhere = len(rows) - 1
+            if weight is not None:
+                weight = weight.masked_fill(place >= nowhere, 0.0)
+            place = place.clamp_max(nowhere)
+        return collect(rows, place, weight)
 
 
 def work_for(
@@ -81,11 +115,18 @@ def work_for(
     present = {name: value for name, value in experts.weights().items() if value is not None}
     weights = list(present.values())
     narrow = autocast_dtype(x)
-    work = Work(kernel, experts, tuple(present), routing, counts, x.dtype)
+    work = Work(kernel, experts, tuple(present), routing, counts, x.dtype, _keep(x, routing))
     if narrow is not None:
         x = x.to(narrow)
         weights = [weight.to(narrow) for weight in weights]
     return work, x, weights
+
+
+def _keep(x: Tensor, routing: Routing) -> Keep:
+    if not torch.is_grad_enabled():
+        return Keep.NOTHING
+    rows = len(routing.expert) * math.prod(x.shape[1:-1])
+    return Keep.MORE if x.device.type == "cpu" and rows <= FEW_ROWS else Keep.LEAST
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:

@@ -1,6 +1,7 @@
 """Every expert gets as many rows as the busiest one: batched matrix products."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,9 +13,11 @@ from mixtura.core.dispatch.node import Work, gradient_buffers, second_derivative
 from mixtura.core.dispatch.sorted_loop import SortedLoop
 from mixtura.core.dispatch.stacked_loop import can_be_a_node
 from mixtura.core.experts.base import Experts
+from mixtura.core.experts.kernel import Keep
 from mixtura.core.experts.layouts import Batched
 from mixtura.core.experts.stacked import StackedExperts
 from mixtura.core.routing import Routing
+from mixtura.core.rows import collect
 
 __all__ = ["PaddedBMM"]
 
@@ -31,11 +34,13 @@ class PaddedBMM(Dispatch):
     ) -> Float[Tensor, "units *out"]:
         """Gather with padding, compute all experts at once, combine."""
         if isinstance(experts, StackedExperts) and can_be_a_node(experts, routing):
-            work, x, weights = work_for(experts, x, routing, routing.counts.tolist())
+            work, x, weights = work_for(experts, x, routing, routing.host_counts)
             if work.total:
-                return _Padded.apply(work, x, routing.weight, *weights)
+                if work.keep == Keep.NOTHING:
+                    return _forward(work, x, routing.given_weight, weights)[0]
+                return _Padded.apply(work, x, routing.given_weight, *weights)
             return SortedLoop()(experts, x, routing)
-        counts = routing.counts.tolist()
+        counts = routing.host_counts
         if not sum(counts):
             return SortedLoop()(experts, x, routing)
         padding = pad(routing, counts)
@@ -77,32 +82,21 @@ def pad(routing: Routing, counts: list[int]) -> Padding:
 class _Padded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, work: Work, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
-        routing = work.routing
-        source, slot = pad(routing, work.known_counts)
-        unit = routing.sorted_unit.index_select(0, source.view(-1))
-        place = _place(routing, slot, source.numel())
-        gates = weight.reshape(-1).index_select(0, routing.order[: work.total])
-        padded_gates = gates.new_zeros(source.numel()).index_copy_(0, slot, gates)
-        if work.out_dtype == x.dtype:
-            padded_gates = padded_gates.to(x.dtype)
-        rows = x.index_select(0, unit).view(len(source), -1, x.shape[-1])
-        outputs, kept = work.kernel.forward(rows, work.named(weights), Batched())
-        outputs = outputs.view(len(unit), -1)
-        narrow = outputs.dtype == padded_gates.dtype
-        weighted = (torch.mul if not narrow else torch.Tensor.mul_)(outputs, padded_gates[:, None])
+        y, made = _forward(work, x, weight, weights)
         ctx.work = work
-        ctx.save_for_backward(x, weight, *weights, kept, unit, place, padded_gates, slot)
-        y = work.to_units(weighted, place)
-        return y.view(*x.shape[:-1], -1)
+        ctx.save_for_backward(x, weight, *weights, *made)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         work: Work = ctx.work
         x, weight, *rest = ctx.saved_tensors
-        *weights, kept, unit, place, gates, slot = rest
+        weights, rest = rest[: len(work.names)], rest[len(work.names) :]
+        unit, place, gates, slot, *kept = rest
         if torch.is_grad_enabled():
             return None, *second_derivative(work, grads[0], x, weight, weights)
-        routing, experts = work.routing, len(work.known_counts)
+        routing, counts = work.routing, work.known_counts
+        experts, total = len(counts), sum(counts)
         grad = grads[0].to(x.dtype)
         inner = math.prod(x.shape[1:-1])
         into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
@@ -112,23 +106,56 @@ class _Padded(torch.autograd.Function):
             grad.index_select(0, unit).view(experts, -1, grad.shape[-1]),
             gate.view(experts, -1, 1),
             x.index_select(0, unit).view(experts, -1, x.shape[-1]),
-            kept,
+            tuple(kept),
             work.named(weights),
             Batched(),
             into,
         )
         grad_x = None
         if ctx.needs_input_grad[1]:
-            grad_x = work.to_units(grad_rows.view(len(unit), -1), place).view_as(x)
+            grad_x = _to_units(grad_rows.view(len(unit), -1), place, work).view_as(x)
         grad_weight = None
         if ctx.needs_input_grad[2]:
+            assert grad_gates is not None
             per_place = grad_gates.view(len(unit), -1)
             per_place = per_place.sum(1) if inner > 1 else per_place[:, 0]
             grad_weight = weight.new_zeros(weight.numel())
             chosen = per_place.index_select(0, slot).to(weight.dtype)
-            grad_weight.index_copy_(0, routing.order[: work.total], chosen)
+            grad_weight.index_copy_(0, routing.order[:total], chosen)
             grad_weight = grad_weight.view_as(weight)
         return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
+
+
+def _forward(
+    work: Work, x: Tensor, weight: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Sums per unit, and what backward needs besides the inputs."""
+    routing, counts = work.routing, work.known_counts
+    source, slot = pad(routing, counts)
+    unit = routing.sorted_unit.index_select(0, source.view(-1))
+    place = _place(routing, slot, source.numel())
+    gates = weight.reshape(-1).index_select(0, routing.order[: sum(counts)])
+    padded_gates = gates.new_zeros(source.numel()).index_copy_(0, slot, gates)
+    if work.out_dtype == x.dtype:
+        padded_gates = padded_gates.to(x.dtype)
+    outputs, kept = work.kernel.forward(
+        x.index_select(0, unit).view(len(source), -1, x.shape[-1]),
+        work.named(weights),
+        Batched(),
+        min(work.keep, Keep.LEAST),  # padding takes memory enough
+    )
+    outputs = outputs.view(len(unit), -1)
+    narrow = outputs.dtype == padded_gates.dtype
+    weighted = (torch.mul if not narrow else torch.Tensor.mul_)(outputs, padded_gates[:, None])
+    y = _to_units(weighted, place, work)
+    return y.view(*x.shape[:-1], -1), (unit, place, padded_gates, slot, *kept)
+
+
+def _to_units(rows: Tensor, place: Tensor, work: Work) -> Tensor:
+    """Sums over each unit's choices; the place behind the last one is of no expert."""
+    if work.total < len(work.routing.expert):
+        rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+    return collect(rows, place)
 
 
 def _place(routing: Routing, slot: Tensor, nowhere: int) -> Tensor:

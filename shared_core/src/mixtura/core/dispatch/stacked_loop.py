@@ -1,6 +1,7 @@
 """The sorted loop as one node, its weight gradients written where they belong."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -8,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixtura.core.dispatch.base import Dispatch, register_dispatch
+from mixtura.core.dispatch.chunks import Chunk, chunks_of
 from mixtura.core.dispatch.node import Work, gradient_buffers, second_derivative, work_for
 from mixtura.core.dispatch.sorted_loop import SortedLoop
 from mixtura.core.experts.base import Experts
-from mixtura.core.experts.layouts import Single
+from mixtura.core.experts.kernel import Keep
 from mixtura.core.experts.stacked import StackedExperts
 from mixtura.core.routing import Routing
 
@@ -32,10 +34,12 @@ class StackedLoop(Dispatch):
         """Gather, compute and weigh per expert; one sum over each unit's choices."""
         if not isinstance(experts, StackedExperts) or not can_be_a_node(experts, routing):
             return SortedLoop()(experts, x, routing)
-        work, x, weights = work_for(experts, x, routing, routing.counts.tolist())
+        work, x, weights = work_for(experts, x, routing, routing.host_counts)
         if not work.total:
             return SortedLoop()(experts, x, routing)
-        return _Loop.apply(work, x, routing.weight, *weights)
+        if work.keep == Keep.NOTHING:
+            return _forward(work, x, routing.given_weight, weights)[0]
+        return _Loop.apply(work, x, routing.given_weight, *weights)
 
 
 def can_be_a_node(experts: StackedExperts, routing: Routing) -> bool:
@@ -51,82 +55,85 @@ def can_be_a_node(experts: StackedExperts, routing: Routing) -> bool:
 class _Loop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, work: Work, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
-        routing, counts, layout = work.routing, work.known_counts, Single()
-        gates = weight.reshape(-1).index_select(0, routing.order[: work.total])
-        if work.out_dtype == x.dtype:
-            gates = gates.to(x.dtype)
-        inner = math.prod(x.shape[1:-1])
-        outputs: Tensor | None = None
-        pieces: tuple[Tensor, ...] = ()
-        kept = []
-        units = routing.sorted_unit[: work.total].split(counts)
-        parts = zip(units, gates[:, None].split(counts), work.pieces(weights), strict=True)
-        for expert, (unit, gate, own) in enumerate(parts):
-            if not counts[expert]:
-                continue
-            rows = x.index_select(0, unit).view(-1, x.shape[-1])
-            output, keep = work.kernel.forward(rows, own, layout)
-            kept.append(keep)
-            if outputs is None:
-                outputs = output.new_empty(
-                    work.total, inner * output.shape[1], dtype=work.out_dtype
-                )
-                pieces = outputs.split(counts)
-            torch.mul(output.view(counts[expert], -1), gate, out=pieces[expert])
-        assert outputs is not None
-        assert routing.place is not None
+        y, outputs, kept = _forward(work, x, weight, weights)
         ctx.work = work
-        ctx.save_for_backward(x, weight, *weights, *kept)
-        return work.to_units(outputs, routing.place).view(*x.shape[:-1], -1)
+        ctx.kept_of_each = len(kept[0])
+        flat = (tensor for each in kept for tensor in each)
+        ctx.save_for_backward(x, weight, *weights, outputs, *flat)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple:
         work: Work = ctx.work
         x, weight, *rest = ctx.saved_tensors
-        weights, kept = rest[: len(work.names)], iter(rest[len(work.names) :])
+        weights, (outputs, *kept) = rest[: len(work.names)], rest[len(work.names) :]
         if torch.is_grad_enabled():
             return None, *second_derivative(work, grads[0], x, weight, weights)
-        routing, counts, layout = work.routing, work.known_counts, Single()
+        routing, counts = work.routing, work.known_counts
+        total, inner, dim = sum(counts), math.prod(x.shape[1:-1]), x.shape[-1]
         grad = grads[0].to(x.dtype)
-        inner = math.prod(x.shape[1:-1])
-        gates = weight.reshape(-1).index_select(0, routing.order[: work.total]).to(x.dtype)
-        gates = (gates if inner == 1 else gates.repeat_interleave(inner))[:, None]
+        width = grad.shape[-1]
+        gates = weight.reshape(-1).index_select(0, routing.order[:total]).to(x.dtype)[:, None]
         into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
-        unbound = zip(*(buffer.unbind(0) for buffer in into.values()), strict=True)
-        own_buffers = [dict(zip(into, own, strict=True)) for own in unbound]
-        grad_rows = x.new_empty(work.total, math.prod(x.shape[1:]))
-        grad_gates = gates.new_zeros(len(routing.expert))
-        parts = zip(
-            routing.sorted_unit[: work.total].split(counts),
-            gates.split([count * inner for count in counts]),
-            work.pieces(weights),
-            own_buffers or [{}] * len(counts),
-            grad_rows.split(counts),
-            grad_gates[: work.total].split(counts),
-            strict=True,
-        )
-        for unit, gate, own, own_into, own_grad_rows, own_grad_gates in parts:
-            if not len(unit):
-                for buffer in own_into.values():
-                    buffer.zero_()
-                continue
-            grad_row, grad_gate = work.kernel.backward(
-                grad.index_select(0, unit).view(-1, grad.shape[-1]),
-                gate,
-                x.index_select(0, unit).view(-1, x.shape[-1]),
-                next(kept),
+        for expert, count in enumerate(counts):
+            if not count:
+                for buffer in into.values():
+                    buffer[expert].zero_()
+        own_into = {name: buffer.unbind(0) for name, buffer in into.items()}
+        own = work.unbound(weights)
+        grad_rows = work.sorted_rows(x, total, inner * dim, x.dtype)
+        grad_gates = grads[0].new_zeros(len(routing.expert))
+        for number, (start, stop, layout) in enumerate(_chunks(work, x)):
+            unit = routing.sorted_unit[start:stop]
+            grad_outputs = grad.index_select(0, unit).view(stop - start, -1)
+            product = grad_outputs * outputs[start:stop]
+            torch.sum(product, 1, out=grad_gates[start:stop])
+            del product
+            work.kernel.backward(
+                grad_outputs.mul_(gates[start:stop]).view(-1, width),
+                None,
+                x.index_select(0, unit).view(-1, dim),
+                tuple(kept[number * ctx.kept_of_each : (number + 1) * ctx.kept_of_each]),
                 own,
                 layout,
                 own_into,
+                grad_rows[start:stop].view(-1, dim),
             )
-            own_grad_rows.copy_(grad_row.view_as(own_grad_rows))
-            torch.sum(grad_gate.view(-1, inner), 1, out=own_grad_gates)
-        assert routing.place is not None
         grad_x = None
         if ctx.needs_input_grad[1]:
-            grad_x = work.to_units(grad_rows, routing.place).view_as(x)
+            grad_x = work.to_units(grad_rows).view_as(x)
         grad_weight = None
         if ctx.needs_input_grad[2]:
             grad_weight = grad_gates.index_select(0, routing.inverse)
             grad_weight = grad_weight.view_as(weight).to(weight.dtype)
         return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
+
+
+def _forward(
+    work: Work, x: Tensor, weight: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor, list[tuple[Tensor, ...]]]:
+    """Sums per unit, outputs in the experts' order, and what each chunk keeps."""
+    routing, total, dim = work.routing, work.total, x.shape[-1]
+    own = work.unbound(weights)
+    outputs = None
+    kept = []
+    for start, stop, layout in _chunks(work, x):
+        output, keep = work.kernel.forward(
+            x.index_select(0, routing.sorted_unit[start:stop]).view(-1, dim),
+            own,
+            layout,
+            work.keep,
+        )
+        kept.append(keep)
+        output = output.view(stop - start, -1)
+        if outputs is None:
+            outputs = work.sorted_rows(x, total, output.shape[1], work.out_dtype)
+        outputs[start:stop] = output
+    assert outputs is not None
+    assert routing.place is not None
+    gates = weight.view(routing.place.shape).to(work.out_dtype)
+    return work.to_units(outputs, gates).view(*x.shape[:-1], -1), outputs, kept
+
+
+def _chunks(work: Work, x: Tensor) -> list[Chunk]:
+    return chunks_of(work.known_counts, math.prod(x.shape[1:-1]), cut=x.itemsize >= 4)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mixtura.core.errors import InputError
 
-__all__ = ["ACTIVATIONS", "activation_function", "activation_gradient"]
+__all__ = ["ACTIVATIONS", "activate_", "activation_function", "activation_gradient"]
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -50,6 +50,25 @@ def activation_function(name: str) -> Callable[[Tensor], Tensor]:
         near = get_close_matches(name, ACTIVATIONS, n=3) or sorted(ACTIVATIONS)
         raise InputError(f"unknown activation {name!r}; did you mean {', '.join(near)}?")
     return ACTIVATIONS[name]
+
+
+def activate_(name: str, x: Tensor) -> Tensor:
+    """Overwrite `x` with its activation."""
+    aten = torch.ops.aten
+    if name == "silu":
+        return aten.silu_(x)
+    if name == "gelu":
+        return aten.gelu_(x)
+    if name == "gelu_tanh":
+        return aten.gelu_(x, approximate="tanh")
+    if name == "relu":
+        return x.relu_()
+    if name == "sigmoid":
+        return x.sigmoid_()
+    if name == "tanh":
+        return x.tanh_()
+    assert name == "identity", name
+    return x
 
 
 def activation_gradient(name: str, grad: Tensor, x: Tensor, out: Tensor) -> Tensor:

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.dropout import dropout
-from mixtura.core.experts.activations import activation_function, activation_gradient
+from mixtura.core.experts.activations import (
+    activate_,
+    activation_function,
+    activation_gradient,
+)
+from mixtura.core.experts.kernel import Keep
 from mixtura.core.experts.layouts import Layout
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
 
@@ -87,40 +92,55 @@ class GLUKernel:
         self.name = activation
 
     def forward(
-        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs, and gate and up in one tensor."""
+        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout, keep: Keep
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs; gate and up in one tensor, and what the activation made of the gate."""
         both = layout.linear(rows, weights["gate_up"], weights["gate_up_bias"])
-        gate, up = both.chunk(2, -1)
-        hidden = activation_function(self.name)(gate) * up
-        return layout.linear(hidden, weights["down"], weights["down_bias"]), both
+        del rows
+        gated, up = both.chunk(2, -1)
+        kept: tuple[Tensor, ...] = ()
+        if keep == Keep.NOTHING:
+            hidden = activate_(self.name, gated).mul_(up)
+        else:
+            activated = activation_function(self.name)(gated)
+            hidden = activated * up
+            kept = (both,) if keep == Keep.LEAST else (both, activated)
+        return layout.linear(hidden, weights["down"], weights["down_bias"]), kept
 
     def backward(
         self,
         grad: Tensor,
-        gate: Tensor,
+        gate: Tensor | None,
         rows: Tensor,
-        kept: Tensor,
+        kept: tuple[Tensor, ...],
         weights: Mapping[str, Any],
         layout: Layout,
-        into: dict[str, Tensor],
-    ) -> tuple[Tensor, Tensor]:
+        into: dict[str, Any],
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
         """Derivatives of the weighted outputs."""
-        gated, up = kept.chunk(2, -1)
-        activated = activation_function(self.name)(gated)
+        both, *made = kept
+        gated, up = both.chunk(2, -1)
+        activated = made[0] if made else activation_function(self.name)(gated)
         hidden = activated * up
         grad_hidden = layout.rows_gradient(grad, weights["down"])
-        grad_gate = (grad_hidden * hidden).sum(-1, keepdim=True)
-        if weights["down_bias"] is not None:
-            grad_gate += (grad * layout.vector(weights["down_bias"])).sum(-1, keepdim=True)
-        layout.weight_gradient(grad, hidden.mul_(gate), into, "down")
+        grad_gate = None
+        if gate is not None:
+            grad_gate = (grad_hidden * hidden).sum(-1, keepdim=True)
+            if weights["down_bias"] is not None:
+                grad_gate += (grad * layout.vector(weights["down_bias"])).sum(-1, keepdim=True)
+            hidden.mul_(gate)
+            grad_hidden.mul_(gate)
+        layout.weight_gradient(grad, hidden, into, "down")
+        del hidden
         if "down_bias" in into:
-            layout.bias_gradient(grad * gate, into, "down_bias")
-        grad_hidden.mul_(gate)
-        grad_both = torch.empty_like(kept)
+            layout.bias_gradient(grad if gate is None else grad * gate, into, "down_bias")
+        del grad
+        grad_both = torch.empty_like(both)
         grad_gated, grad_up = grad_both.chunk(2, -1)
         torch.mul(grad_hidden, activated, out=grad_up)
         activation_gradient(self.name, grad_hidden.mul_(up), gated, grad_gated)
+        del grad_hidden, activated
         layout.weight_gradient(grad_both, rows, into, "gate_up")
         layout.bias_gradient(grad_both, into, "gate_up_bias")
-        return layout.rows_gradient(grad_both, weights["gate_up"]), grad_gate
+        return layout.rows_gradient(grad_both, weights["gate_up"], out), grad_gate

@@ -5,49 +5,68 @@ backward makes of it; the dispatch gathers the rows, and tells where the gradien
 """
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from enum import IntEnum
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from mixtura.core.experts.layouts import Layout
 
-__all__ = ["Kernel"]
+__all__ = ["Keep", "Kernel"]
+
+
+class Keep(IntEnum):
+    """What forward keeps for backward.
+
+    Attributes:
+        NOTHING: there is no backward, so that forward may overwrite what it made.
+        LEAST: what backward cannot make again without a matrix product.
+        MORE: what saves operations, where their number counts and not their size.
+    """
+
+    NOTHING = 0
+    LEAST = 1
+    MORE = 2
 
 
 @runtime_checkable
 class Kernel(Protocol):
     """The mathematics of an expert and of its derivative.
 
-    Rows are (rows, in) for one expert and (experts, rows, in) for all at once; so are weights.
+    Rows are (rows, in) for one expert or several behind one another, and (experts, rows, in) for
+    all at once; the weights are as the layout needs them.
     """
 
     def forward(
-        self, rows: Tensor, weights: Mapping[str, Tensor | None], layout: Layout
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs, and the one tensor that backward needs besides the rows."""
+        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout, keep: Keep
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs, and the tensors that backward needs besides the rows; they have rows too."""
         ...
 
     def backward(
         self,
         grad: Tensor,
-        gate: Tensor,
+        gate: Tensor | None,
         rows: Tensor,
-        kept: Tensor,
-        weights: Mapping[str, Tensor | None],
+        kept: tuple[Tensor, ...],
+        weights: Mapping[str, Any],
         layout: Layout,
-        into: dict[str, Tensor],
-    ) -> tuple[Tensor, Tensor]:
+        into: dict[str, Any],
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
         """Derivatives of `gate * forward(rows)`.
 
         Args:
             grad: gradient of the weighted outputs.
-            gate: combine weight of each row (..., rows, 1).
+            gate: combine weight of each row (..., rows, 1); None where `grad` is multiplied by it
+                already, and its own gradient comes from the outputs.
             rows: as in forward.
-            kept: what forward gave besides the outputs.
+            kept: what forward gave besides the outputs; never changed.
             weights: as in forward.
             layout: as in forward.
             into: where the layout puts the gradients of the weights, by name; one that is missing
                 is not wanted.
+            out: where the gradient of the rows may be put.
 
         Returns:
             The gradients of the rows and of the gate.

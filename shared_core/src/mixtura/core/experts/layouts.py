@@ -4,6 +4,9 @@ An expert's mathematics is written once, in `StackedExperts.compute`, with two w
 a matrix and `vector` for anything elementwise. A layout says what they mean for the rows at hand.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,33 +14,30 @@ from torch.nn import functional as F
 
 from mixtura.core.experts.grouped_linear import grouped_linear
 
-__all__ = ["Batched", "Grouped", "GroupedKernel", "Layout", "Single"]
+__all__ = ["Batched", "Grouped", "GroupedKernel", "Layout", "Pieces", "Single"]
 
 
 class Layout:
     """What `StackedExperts.compute` may ask for."""
 
-    def linear(self, rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def linear(self, rows: Tensor, weight: Any, bias: Any = None) -> Tensor:
         """`rows W^T + b` with each row's own expert."""
         raise NotImplementedError
 
-    def vector(self, parameter: Tensor) -> Tensor:
+    def vector(self, parameter: Any) -> Tensor:
         """A parameter of shape (experts, ...) made to broadcast against rows."""
         raise NotImplementedError
 
-    def rows_gradient(self, grad: Tensor, weight: Tensor) -> Tensor:
-        """`grad W`: from outputs of `linear` back to its rows."""
-        return grad @ weight
+    def rows_gradient(self, grad: Tensor, weight: Any, out: Tensor | None = None) -> Tensor:
+        """`grad W`: from outputs of `linear` back to its rows, put into `out` if it is given."""
+        return torch.matmul(grad, weight, out=out)
 
-    def weight_gradient(
-        self, grad: Tensor, rows: Tensor, into: dict[str, Tensor], name: str
-    ) -> None:
+    def weight_gradient(self, grad: Tensor, rows: Tensor, into: dict[str, Any], name: str) -> None:
         """Put the gradient of W in `rows W^T` where it belongs, if it is wanted."""
         if name in into:
-            product = torch.mm if grad.ndim == 2 else torch.bmm
-            product(grad.mT, rows, out=into[name])
+            torch.matmul(grad.mT, rows, out=into[name])
 
-    def bias_gradient(self, grad: Tensor, into: dict[str, Tensor], name: str) -> None:
+    def bias_gradient(self, grad: Tensor, into: dict[str, Any], name: str) -> None:
         """Put the gradient of an offset where it belongs, if it is wanted."""
         if name in into:
             torch.sum(grad, -2, out=into[name])
@@ -53,6 +53,73 @@ class Single(Layout):
     def vector(self, parameter: Tensor) -> Tensor:
         """The parameter as it is."""
         return parameter
+
+
+class Pieces(Layout):
+    """Rows of several experts behind one another, each piece a product of its own, for kernels.
+
+    Weights and their gradients come as one tensor per expert; what is elementwise is done once for
+    all pieces.
+
+    Args:
+        experts: expert of each piece.
+        sizes: rows of each piece.
+        first: whether a piece is the first of its expert; gradients of others are added to.
+    """
+
+    def __init__(self, experts: Sequence[int], sizes: Sequence[int], first: Sequence[bool]) -> None:
+        self.experts, self.sizes, self.first = list(experts), list(sizes), list(first)
+
+    def linear(
+        self, rows: Tensor, weight: Sequence[Tensor], bias: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """A matrix product for each piece, all into one tensor."""
+        out = rows.new_empty(len(rows), weight[0].shape[0])
+        parts = zip(self.experts, rows.split(self.sizes), out.split(self.sizes), strict=True)
+        for expert, piece, place in parts:
+            if bias is None:
+                torch.mm(piece, weight[expert].T, out=place)
+            else:
+                torch.addmm(bias[expert], piece, weight[expert].T, out=place)
+        return out
+
+    def vector(self, parameter: Sequence[Tensor]) -> Tensor:
+        """Each row's own."""
+        parts = zip(self.experts, self.sizes, strict=True)
+        return torch.cat([parameter[expert].expand(size, -1) for expert, size in parts])
+
+    def rows_gradient(
+        self, grad: Tensor, weight: Sequence[Tensor], out: Tensor | None = None
+    ) -> Tensor:
+        """A matrix product for each piece, all into one tensor."""
+        out = grad.new_empty(len(grad), weight[0].shape[1]) if out is None else out
+        parts = zip(self.experts, grad.split(self.sizes), out.split(self.sizes), strict=True)
+        for expert, piece, place in parts:
+            torch.mm(piece, weight[expert], out=place)
+        return out
+
+    def weight_gradient(self, grad: Tensor, rows: Tensor, into: dict[str, Any], name: str) -> None:
+        """A matrix product for each piece, into the gradient of its expert."""
+        if name not in into:
+            return
+        pieces = zip(grad.split(self.sizes), rows.split(self.sizes), strict=True)
+        parts = zip(self.experts, self.first, pieces, strict=True)
+        for expert, first, (left, right) in parts:
+            if first:
+                torch.mm(left.T, right, out=into[name][expert])
+            else:
+                into[name][expert].addmm_(left.T, right)
+
+    def bias_gradient(self, grad: Tensor, into: dict[str, Any], name: str) -> None:
+        """Sums of each piece's rows."""
+        if name not in into:
+            return
+        parts = zip(self.experts, self.first, grad.split(self.sizes), strict=True)
+        for expert, first, piece in parts:
+            if first:
+                torch.sum(piece, 0, out=into[name][expert])
+            else:
+                into[name][expert].add_(piece.sum(0))
 
 
 class Batched(Layout):
@@ -115,18 +182,16 @@ class GroupedKernel(Grouped):
         product = F.grouped_mm(rows, weight.mT, offs=self.offsets)
         return product if bias is None else product.add_(self.vector(bias))
 
-    def rows_gradient(self, grad: Tensor, weight: Tensor) -> Tensor:
+    def rows_gradient(self, grad: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
         """One grouped matrix product."""
         return F.grouped_mm(grad, weight, offs=self.offsets)
 
-    def weight_gradient(
-        self, grad: Tensor, rows: Tensor, into: dict[str, Tensor], name: str
-    ) -> None:
+    def weight_gradient(self, grad: Tensor, rows: Tensor, into: dict[str, Any], name: str) -> None:
         """One grouped matrix product."""
         if name in into:
             into[name] = F.grouped_mm(grad.mT, rows, offs=self.offsets)
 
-    def bias_gradient(self, grad: Tensor, into: dict[str, Tensor], name: str) -> None:
+    def bias_gradient(self, grad: Tensor, into: dict[str, Any], name: str) -> None:
         """Sums of each expert's rows."""
         if name in into:
             sums = grad.new_zeros(len(self.offsets) + 1, grad.shape[1])

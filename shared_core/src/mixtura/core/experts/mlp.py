@@ -9,7 +9,12 @@ from torch import Tensor, nn
 from mixtura.core.checks import check_number, check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.dropout import dropout
-from mixtura.core.experts.activations import activation_function, activation_gradient
+from mixtura.core.experts.activations import (
+    activate_,
+    activation_function,
+    activation_gradient,
+)
+from mixtura.core.experts.kernel import Keep
 from mixtura.core.experts.layouts import Layout
 from mixtura.core.experts.stacked import StackedExperts, init_per_expert
 
@@ -84,33 +89,47 @@ class MLPKernel:
         self.name = activation
 
     def forward(
-        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs, and the hidden units before the activation."""
+        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout, keep: Keep
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs; the hidden units before the activation, and after it."""
         before = layout.linear(rows, weights["up"], weights["up_bias"])
-        hidden = activation_function(self.name)(before)
-        return layout.linear(hidden, weights["down"], weights["down_bias"]), before
+        del rows
+        kept: tuple[Tensor, ...] = ()
+        if keep == Keep.NOTHING:
+            hidden = activate_(self.name, before)
+        else:
+            hidden = activation_function(self.name)(before)
+            kept = (before,) if keep == Keep.LEAST else (before, hidden)
+        return layout.linear(hidden, weights["down"], weights["down_bias"]), kept
 
     def backward(
         self,
         grad: Tensor,
-        gate: Tensor,
+        gate: Tensor | None,
         rows: Tensor,
-        kept: Tensor,
+        kept: tuple[Tensor, ...],
         weights: Mapping[str, Any],
         layout: Layout,
-        into: dict[str, Tensor],
-    ) -> tuple[Tensor, Tensor]:
+        into: dict[str, Any],
+        out: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
         """Derivatives of the weighted outputs."""
-        hidden = activation_function(self.name)(kept)
+        before, *made = kept
+        hidden = made[0] if made else activation_function(self.name)(before)
         grad_hidden = layout.rows_gradient(grad, weights["down"])
-        grad_gate = (grad_hidden * hidden).sum(-1, keepdim=True)
-        if weights["down_bias"] is not None:
-            grad_gate += (grad * layout.vector(weights["down_bias"])).sum(-1, keepdim=True)
-        layout.weight_gradient(grad, hidden * gate, into, "down")
+        grad_gate = None
+        if gate is not None:
+            grad_gate = (grad_hidden * hidden).sum(-1, keepdim=True)
+            if weights["down_bias"] is not None:
+                grad_gate += (grad * layout.vector(weights["down_bias"])).sum(-1, keepdim=True)
+            hidden = hidden * gate
+            grad_hidden.mul_(gate)
+        layout.weight_gradient(grad, hidden, into, "down")
+        del hidden
         if "down_bias" in into:
-            layout.bias_gradient(grad * gate, into, "down_bias")
-        grad_hidden = activation_gradient(self.name, grad_hidden.mul_(gate), kept, grad_hidden)
+            layout.bias_gradient(grad if gate is None else grad * gate, into, "down_bias")
+        del grad
+        grad_hidden = activation_gradient(self.name, grad_hidden, before, grad_hidden)
         layout.weight_gradient(grad_hidden, rows, into, "up")
         layout.bias_gradient(grad_hidden, into, "up_bias")
-        return layout.rows_gradient(grad_hidden, weights["up"]), grad_gate
+        return layout.rows_gradient(grad_hidden, weights["up"], out), grad_gate
