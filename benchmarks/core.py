@@ -1,15 +1,19 @@
 """The core's dispatches beside a dense layer, the bare matrix products and other libraries.
 
-    ./just bench core [--json FILE] [--markdown FILE] [--shapes 0,1] [--rounds 5]
+    ./just bench core [--json FILE] [--markdown FILE] [--shapes 0,1] [--rounds 5] [--minutes 60]
 
 Process CPU time of one thread, the median of interleaved rounds; ratios below 1 are faster. Each
 json row: shape, dtype, mode, dispatch, seconds, ratio_dense, ratio_bare, ratio_best_peer,
-peak_bytes, ratio_plain_bytes.
+ratio_best_dispatch, peak_bytes, ratio_plain_bytes. `bare` are the matrix products alone, into
+memory that is there; `bare, fresh gradients` writes the gradients of the weights into new memory,
+as every training step that begins with `zero_grad()` has to.
 """
 
 import argparse
+import itertools
 import json
 import os
+import time
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
@@ -29,7 +33,8 @@ SHAPES = (
     Shape(32 * 7 * 22 * 3, 64, 128, 4, 1, segment=3, name="segmoe/etth1-96 layer 1"),
     Shape(32 * 7 * 13 * 5, 64, 128, 4, 1, segment=5, name="segmoe/etth1-96 layers 2 to 4"),
 )
-COLUMNS = ("seconds", "ratio_dense", "ratio_bare", "ratio_best_peer", "ratio_plain_bytes")
+DTYPES = (torch.float32, torch.bfloat16)
+MODES = ("forward", "forward+backward")
 
 
 def measure(shape: Shape, dtype: torch.dtype, mode: str, rounds: int) -> list[dict]:
@@ -40,7 +45,8 @@ def measure(shape: Shape, dtype: torch.dtype, mode: str, rounds: int) -> list[di
     grad = torch.randn_like(layer.x) if backward else None
     steps = {name: c.step(layer.x, layer.weight, grad) for name, c in contenders.items()}
     seconds = interleaved(steps, rounds)
-    peaks = {name: peak_bytes(step) for name, step in steps.items()}
+    peaks = {name: peak_bytes(step, contenders[name].forget) for name, step in steps.items()}
+    best = min(value for name, value in seconds.items() if name in DISPATCHES)
     peers = [value for name, value in seconds.items() if "transformers" in name or "st-moe" in name]
     return [
         {
@@ -52,6 +58,7 @@ def measure(shape: Shape, dtype: torch.dtype, mode: str, rounds: int) -> list[di
             "ratio_dense": value / seconds["dense"],
             "ratio_bare": value / seconds["bare"],
             "ratio_best_peer": value / min(peers) if peers else None,
+            "ratio_best_dispatch": value / best,
             "peak_bytes": peaks[name],
             "ratio_plain_bytes": peaks[name] / peaks["plain_loop"],
         }
@@ -61,7 +68,6 @@ def measure(shape: Shape, dtype: torch.dtype, mode: str, rounds: int) -> list[di
 
 def table(rows: list[dict]) -> str:
     """The rows of one shape, precision and mode as a Markdown table."""
-    best = min(row["seconds"] for row in rows if row["dispatch"] in DISPATCHES)
     lines = [
         "| dispatch | ms | / dense | / bare | / best peer | / best dispatch | MB | / plain loop |",
         "|---|---|---|---|---|---|---|---|",
@@ -70,38 +76,71 @@ def table(rows: list[dict]) -> str:
         peer = "" if row["ratio_best_peer"] is None else f"{row['ratio_best_peer']:.2f}"
         lines.append(
             f"| {row['dispatch']} | {row['seconds'] * 1e3:.3f} | {row['ratio_dense']:.2f} | "
-            f"{row['ratio_bare']:.2f} | {peer} | {row['seconds'] / best:.2f} | "
+            f"{row['ratio_bare']:.2f} | {peer} | {row['ratio_best_dispatch']:.2f} | "
             f"{row['peak_bytes'] / 1e6:.2f} | {row['ratio_plain_bytes']:.2f} |"
         )
     return "\n".join(lines)
+
+
+def written(rows: list[dict], told: str, command: str) -> str:
+    """The whole report."""
+    text = [f"# Dispatches of the core\n\n{told}\n\n```\n{__doc__.strip()}\n\nrun: {command}\n```"]
+    parts: dict[tuple[str, str, str], list[dict]] = {}
+    for row in rows:
+        parts.setdefault(part_of(row), []).append(row)
+    text += [f"## {', '.join(part)}\n\n{table(found)}" for part, found in parts.items()]
+    return "\n\n".join(text) + "\n"
+
+
+def part_of(row: dict) -> tuple[str, str, str]:
+    """What a row belongs to: shape, precision and mode."""
+    return row["shape"], row["dtype"], row["mode"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="write one object per row")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="write one object per row; what the file has already is not run again",
+    )
     parser.add_argument("--markdown", type=Path, help="write the tables, with what they ran on")
     parser.add_argument("--shapes", default="", help=f"numbers from 0 to {len(SHAPES) - 1}")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=60.0, help="begin nothing new after these")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     chosen = [int(n) for n in arguments.shapes.split(",") if n] or range(len(SHAPES))
     told = "\n".join(f"- {key}: {value}" for key, value in machine().items())
-    rows, text = [], [f"# Dispatches of the core\n\n{told}\n\n```\n{__doc__.strip()}\n```"]
+    command = f"./just bench core --rounds {arguments.rounds} (and where to write)"
+    rows: list[dict] = []
+    if arguments.json and arguments.json.exists():
+        rows = json.loads(arguments.json.read_text())
+    order = [
+        (str(SHAPES[number]), str(dtype).removeprefix("torch."), mode)
+        for number in range(len(SHAPES))
+        for dtype in DTYPES
+        for mode in MODES
+    ]
+    begun = time.monotonic()
     print(told)
     for number in chosen:
-        for dtype in (torch.float32, torch.bfloat16):
-            for mode in ("forward", "forward+backward"):
-                part = measure(SHAPES[number], dtype, mode, arguments.rounds)
-                rows += part
-                title = f"{part[0]['shape']}, {part[0]['dtype']}, {mode}"
-                text.append(f"## {title}\n\n{table(part)}")
-                print(f"\n{title}\n{table(part)}", flush=True)
-                if arguments.json:
-                    arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
-                if arguments.markdown:
-                    arguments.markdown.write_text("\n\n".join(text) + "\n")
+        for dtype, mode in itertools.product(DTYPES, MODES):
+            part = str(SHAPES[number]), str(dtype).removeprefix("torch."), mode
+            if any(part_of(row) == part for row in rows):
+                continue
+            if time.monotonic() - begun > 60 * arguments.minutes:
+                print("\ntime is up; run the same command again for what is missing")
+                return
+            found = measure(SHAPES[number], dtype, mode, arguments.rounds)
+            rows = sorted([*rows, *found], key=lambda row: order.index(part_of(row)))
+            print(f"\n{', '.join(part)}\n{table(found)}", flush=True)
+            if arguments.json:
+                arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+            if arguments.markdown:
+                arguments.markdown.write_text(written(rows, told, command))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,11 @@ class Contender:
     run: Callable[[Tensor, Tensor], Tensor | None]
     parameters: list[nn.Parameter]
 
+    def forget(self) -> None:
+        """Free the gradients of the parameters."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
     def step(self, x: Tensor, weight: Tensor, grad: Tensor | None) -> Callable[[], None]:
         """A forward pass, and a backward pass where there is a gradient to start from."""
 
@@ -59,8 +64,7 @@ class Contender:
                 self.run(x, weight)
 
         def both() -> None:
-            for parameter in self.parameters:
-                parameter.grad = None
+            self.forget()
             y = self.run(x.detach().requires_grad_(), weight.detach().requires_grad_())
             if y is not None:
                 y.backward(grad)
@@ -92,6 +96,7 @@ class Layer:
         found = {
             "dense": self.dense(),
             "bare": self.bare(backward),
+            **({"bare, fresh gradients": self.bare(True, fresh=True)} if backward else {}),
             "plain_loop": self.plain_loop(),
         }
         everywhere = shape.tokens * shape.experts * 2 * shape.hidden * self.x.itemsize
@@ -113,13 +118,21 @@ class Layer:
             found["st-moe-pytorch"] = peer
         return found
 
+    def each_token(self, of_units: Tensor) -> Tensor:
+        """The same for every token of a unit."""
+        if self.shape.segment == 1:
+            return of_units
+        return of_units.repeat_interleave(self.shape.segment, 0)
+
     def dispatch(self, name: str) -> Contender:
         """A dispatch of the core."""
         shape, dispatch = self.shape, dispatch_by_name(name)
-        rest = (shape.segment, shape.dim) if shape.segment > 1 else (shape.dim,)
+        rest = (shape.segment, shape.dim)
 
         def run(x: Tensor, weight: Tensor) -> Tensor:
             routing = Routing.from_choices(self.index, weight, num_experts=shape.experts)
+            if shape.segment == 1:
+                return dispatch(self.experts, x, routing)
             return dispatch(self.experts, x.view(-1, *rest), routing).view_as(x)
 
         return Contender(run, list(self.experts.parameters()))
@@ -136,8 +149,11 @@ class Layer:
 
         return Contender(run, [gate_up.weight, down.weight])
 
-    def bare(self, backward: bool) -> Contender:
-        """The matrix products of the same split and nothing else, into memory that is there."""
+    def bare(self, backward: bool, *, fresh: bool = False) -> Contender:
+        """The matrix products of the same split and nothing else, into memory that is there.
+
+        `fresh` puts the gradients of the weights into memory that is new in every step.
+        """
         shape, dtype = self.shape, self.dtype
         gate_up, down = (p.detach() for p in (self.experts.gate_up, self.experts.down))
         counts = torch.bincount(self.index.flatten(), minlength=shape.experts) * shape.segment
@@ -154,15 +170,20 @@ class Layer:
             }
             pieces.append((made, gate_up[expert], down[expert]))
 
+        stacked = (self.experts.gate_up, self.experts.down) if fresh else ()
+
         @torch.no_grad()
         def run(x: Tensor, weight: Tensor) -> None:
-            for made, first, second in pieces:
+            new = [torch.empty_like(whole) for whole in stacked]
+            for expert, (made, first, second) in enumerate(pieces):
+                grads = [whole[expert] for whole in new]
+                grad_gate_up, grad_down = grads or (made["grad_gate_up"], made["grad_down"])
                 torch.mm(made["rows"], first.T, out=made["both"])
                 torch.mm(made["hidden"], second.T, out=made["out"])
                 if backward:
                     torch.mm(made["rows"], second, out=made["hidden"])
-                    torch.mm(made["rows"].T, made["hidden"], out=made["grad_down"])
-                    torch.mm(made["both"].T, made["rows"], out=made["grad_gate_up"])
+                    torch.mm(made["rows"].T, made["hidden"], out=grad_down)
+                    torch.mm(made["both"].T, made["rows"], out=grad_gate_up)
                     torch.mm(made["both"], first, out=made["out"])
 
         return Contender(run, [])
@@ -172,7 +193,7 @@ class Layer:
         shape, experts = self.shape, self.experts
 
         def run(x: Tensor, weight: Tensor) -> Tensor:
-            index = self.index.repeat_interleave(shape.segment, 0).flatten()
+            index = self.each_token(self.index).flatten()
             order = index.argsort(stable=True)
             token = order // shape.k
             counts = torch.bincount(index, minlength=shape.experts).tolist()
@@ -181,7 +202,7 @@ class Layer:
             for rows, (gate_up, down) in zip(x[token].split(counts), weights, strict=True):
                 gate, up = F.linear(rows, gate_up).chunk(2, -1)
                 outputs.append(F.linear(F.silu(gate) * up, down))
-            gates = weight.repeat_interleave(shape.segment, 0).flatten()[order, None]
+            gates = self.each_token(weight).flatten()[order, None]
             weighted = torch.cat(outputs) * gates.to(x.dtype)
             return torch.zeros_like(x).index_add(0, token, weighted)
 
@@ -206,10 +227,10 @@ class Layer:
         with torch.no_grad():
             peer.gate_up_proj.copy_(self.experts.gate_up)
             peer.down_proj.copy_(self.experts.down)
-        index = self.index.repeat_interleave(shape.segment, 0)
+        index = self.each_token(self.index)
 
         def run(x: Tensor, weight: Tensor) -> Tensor:
-            return peer(x, index, weight.repeat_interleave(shape.segment, 0).to(x.dtype))
+            return peer(x, index, self.each_token(weight).to(x.dtype))
 
         return Contender(run, list(peer.parameters()))
 

@@ -1,6 +1,7 @@
 """What a benchmark ran on."""
 
 import importlib.metadata
+import os
 import platform
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def machine() -> dict[str, str]:
         "processor": cpu,
         "vector instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": str(torch.get_num_threads()),
+        "cores": str(os.cpu_count()),
+        "load before": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         "torch": torch.__version__,
     }

@@ -29,8 +29,14 @@ def _seconds(function: Callable[[], object], repeats: int) -> float:
     return (time.process_time() - start) / repeats
 
 
-def peak_bytes(function: Callable[[], object]) -> int:
-    """Most bytes that tensors made inside `function` take at one time, from the allocator's log."""
+def peak_bytes(function: Callable[[], object], prepare: Callable[[], None]) -> int:
+    """Most bytes that tensors made inside `function` take at one time, from the allocator's log.
+
+    Args:
+        function: what is measured.
+        prepare: called before, to free what an earlier run has left.
+    """
+    prepare()
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profile:
