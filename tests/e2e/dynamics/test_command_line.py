@@ -58,6 +58,14 @@ def test_a_stopped_run_continues_with_the_same_losses(trained: Path, tmp_path: P
     assert rest == whole[2:]
 
 
+def test_double_precision(tmp_path: Path) -> None:
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert main(["fit", *SMALL, *STEPS, "--trainer.precision=64-true", root]) == 0
+    (path,) = tmp_path.rglob("last.ckpt")
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    assert weights["network.contexts"].dtype is torch.float64
+
+
 def test_test_scores_both_domains(trained: Path, tmp_path: Path, capsys) -> None:
     root = f"--trainer.default_root_dir={tmp_path}"
     assert main(["test", f"--ckpt_path={checkpoint(trained)}", root]) == 0

@@ -14,7 +14,7 @@ from mixtura.datasets.dynamics import load_environments
 __all__ = ["ContextsDataModule", "Excerpt"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Excerpt:
     """Observed contexts and what follows them, standardised by the context.
 

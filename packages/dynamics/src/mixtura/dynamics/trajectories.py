@@ -13,7 +13,7 @@ from mixtura.datasets.dynamics.environments import Environments
 __all__ = ["Trajectories"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trajectories:
     """Trajectories of all environments.
 
