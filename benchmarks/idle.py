@@ -24,7 +24,7 @@ IMPORT = (
     "import time, torch; start = time.process_time(); import mixtura.core; "
     "print(time.process_time() - start)"
 )
-PAIRS = 400
+PAIRS = 200
 
 
 def import_seconds(processes: int = 5) -> float:
