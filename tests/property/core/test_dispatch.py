@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mixtura.core import Experts, GLUExperts, MLPExperts, ModuleExperts, Routing
 from mixtura.core.dispatch import dispatch_by_name
 from mixtura.core.dispatch.chunks import chunks_of
+from mixtura.core.experts.activations import ACTIVATIONS, activate_, activation_function
 from mixtura.core.experts.activations import ACTIVATIONS
 
 DISPATCHES = ("sorted_loop", "stacked_loop", "padded_bmm", "grouped_mm", "dense_all", "auto")
@@ -163,3 +164,12 @@ def test_chunks_cover_all_rows_once(counts: list[int], inner: int, cut: bool) ->
     ]
     if not cut:
         assert sum(len(chunk.layout.sizes) for chunk in chunks) == sum(c > 0 for c in counts)
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_every_activation_is_overwritten_right(activation: str) -> None:
+    x = torch.randn(6, 8)
+    expected = activation_function(activation)(x)
+    both = torch.cat([x, x], 1)
+    torch.testing.assert_close(activate_(activation, both[:, :8]), expected)
+    torch.testing.assert_close(both, torch.cat([expected, x], 1))
