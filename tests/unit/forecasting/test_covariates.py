@@ -215,3 +215,36 @@ def test_networks_that_look_at_no_covariates_refuse_them() -> None:
         forecaster().network.forecast(torch.ones(1, 1, 24), 4)
     with pytest.raises(InputError, match="one number for each of the 3 covariates, got 1"):
         Forecaster(CovariateNetwork(NLinear(24, 4), 3, 4), covariate_mean=[1.0], **NAMES)
+
+
+def test_the_effect_of_a_known_covariate_is_learnt() -> None:
+    torch.manual_seed(0)
+    network = CovariateNetwork(NLinear(12, 3), 1, 3, hidden_dim=8)
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    losses = []
+    for _ in range(300):
+        marks = torch.randn(128, 1, 15)
+        series = 2 * marks + 0.1 * torch.randn(128, 1, 15)
+        optimizer.zero_grad()
+        loss = network.training_loss(
+            series[..., :12], series[..., 12:], marks, torch.nn.functional.mse_loss
+        )
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[0] > 4  # the series' own past says nothing of its future
+    assert sum(losses[-20:]) / 20 < 0.4
+
+
+@pytest.mark.parametrize("network", networks(), ids=lambda network: type(network).__name__)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_forecast_changes_neither_its_inputs_nor_the_mode(
+    network: ForecastNetwork, training: bool
+) -> None:
+    past, marks = torch.randn(2, 1, 24), torch.randn(2, 3, 28)
+    before = past.clone(), marks.clone()
+    network.train(training)
+    once = network.forecast(past, 4, marks)
+    assert torch.equal(once, network.forecast(past, 4, marks))
+    assert (torch.equal(past, before[0]), torch.equal(marks, before[1])) == (True, True)
+    assert network.training == training

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mixtura.core import InputError, record_routing
-from mixtura.forecasting.checkpoints import load_time_moe, save_time_moe
+from mixtura.forecasting.checkpoints import load_time_moe, save_time_moe, time_moe_rules
 from mixtura.forecasting.horizon_losses import horizon_loss
 from mixtura.forecasting.networks import TimeMoE
 from mixtura.forecasting.networks.schedule import head_schedule
@@ -96,6 +96,15 @@ def test_without_a_mask_only_real_labels_count() -> None:
     assert horizon_loss(prediction, labels).item() == pytest.approx(sum(errors) / 5)
     tail = horizon_loss(prediction, labels, compat_unmasked_tail=True)
     assert tail.item() == pytest.approx(sum(errors) / 6)
+
+
+def test_the_released_model_has_its_size_and_its_names() -> None:
+    with torch.device("meta"):
+        network = TimeMoE()
+    assert sum(parameter.numel() for parameter in network.parameters()) == 113_352_192
+    names = {name for rule in time_moe_rules(network) for name in rule.theirs}
+    assert len(names) == 463
+    assert "model.layers.11.ffn_layer.experts.7.down_proj.weight" in names
 
 
 @pytest.fixture
