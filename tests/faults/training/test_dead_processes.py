@@ -84,34 +84,38 @@ def test_a_worker_that_fails_names_the_sample(monkeypatch: pytest.MonkeyPatch) -
 
 
 class Dies(pl.Callback):
-    """Ends the process of rank 1 in the middle of an epoch."""
+    """Ends the process of rank 1 in the middle of an epoch, and notes when."""
+
+    def __init__(self, note: Path) -> None:
+        self.note = note
 
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         if trainer.global_rank == 1 and trainer.global_step == 3:
+            self.note.write_text(str(time.time()))
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def deadly_rank(strategy: str) -> None:
+def deadly_rank(strategy: str, note: str) -> None:
     """A run on two processes that loses one."""
-    fit(ToyData(), devices=2, strategy=strategy, callbacks=[Dies()])
+    fit(ToyData(), devices=2, strategy=strategy, callbacks=[Dies(Path(note))])
 
 
 @pytest.mark.parametrize("strategy", ["ddp_fork", pytest.param("ddp", marks=pytest.mark.slow)])
-def test_a_rank_that_is_killed(strategy: str, repository: Path) -> None:
+def test_a_rank_that_is_killed(strategy: str, repository: Path, tmp_path: Path) -> None:
     """Whether Lightning forks the processes or starts each as a program of its own."""
-    begin = time.monotonic()
+    note = tmp_path / "note"
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", __name__, strategy],
+        [sys.executable, "-W", "ignore", "-m", __name__, strategy, str(note)],
         cwd=repository,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
     )
-    took = time.monotonic() - begin
+    took = time.time() - float(note.read_text())
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "SIGKILL" in said or "Connection closed by peer" in said or "reset by peer" in said, said
-    assert took < 200, "it hung"
+    assert took < 60, "it hung"
     assert not left(str(os.getpid())), "a process was left behind"
 
 
@@ -123,4 +127,4 @@ def left(parent: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    deadly_rank(sys.argv[1])
+    deadly_rank(*sys.argv[1:])
