@@ -18,7 +18,7 @@ from mixtura.core.errors import InputError
 
 def fourier(projected: Float[Tensor, "*batch rows"], waves: int) -> Float[Tensor, "*batch out"]:
     """`cos(p), sin(p), gelu(r)` of a projection whose first `waves` rows are p and the others r."""
-    wave, rest = projected[..., :waves], projected[..., waves:]
+    wave, rest = projected.split((waves, projected.shape[-1] - waves), -1)  # one node, not two
     return torch.cat((wave.cos(), wave.sin(), F.gelu(rest)), -1)
 
 
