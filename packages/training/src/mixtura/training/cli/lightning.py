@@ -213,6 +213,7 @@ SILENT = (
     ".*exists and is not empty.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
     ".*The dirpath has changed from.*",
+    "Precision .* is not supported by the model summary",
     "FSDP2-wrapped module .* returned a view",  # that nobody changes in place
 )
 TIPS = ("💡", "litlogger", "litmodels", "TPU available", "Loading `train_dataloader`")
