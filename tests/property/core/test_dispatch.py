@@ -10,7 +10,6 @@ from mixtura.core import Experts, GLUExperts, MLPExperts, ModuleExperts, Routing
 from mixtura.core.dispatch import dispatch_by_name
 from mixtura.core.dispatch.chunks import chunks_of
 from mixtura.core.experts.activations import ACTIVATIONS, activate_, activation_function
-from mixtura.core.experts.activations import ACTIVATIONS
 
 DISPATCHES = ("sorted_loop", "stacked_loop", "padded_bmm", "grouped_mm", "dense_all", "auto")
 KINDS = {
