@@ -1,6 +1,7 @@
 """Are our algorithms faster than those of the reference implementations?"""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,12 @@ from rich.table import Table
 
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks import TimeMoE
-from mixtura.forecasting.reference_speed import Racer, race_generation, race_training
+from mixtura.forecasting.reference_speed import (
+    Racer,
+    race_generation,
+    race_training,
+    training_profiles,
+)
 from mixtura.training.benchmark.table import environment
 
 
@@ -20,6 +26,7 @@ def race(
     context: int = 512,
     horizon: int = 96,
     jobs: str = "generation,training",
+    lines: int = 12,
     threads: int = 0,
     small: bool = False,
     json_file: str | None = None,
@@ -36,6 +43,7 @@ def race(
         context: Points of each.
         horizon: Points forecast.
         jobs: `generation` (Time-MoE) and `training` (steps of Seg-MoE and MoHETS), or one of them.
+        lines: Lines of the profiles of our training steps; 0 for none.
         threads: Threads of torch; 0 leaves torch's own choice.
         small: A small Time-MoE instead of the size of the released 50M model.
         json_file: Also write the figures here.
@@ -52,6 +60,8 @@ def race(
         racers += race_generation(network, series, context, horizon, rounds)
     if "training" in chosen:
         racers += race_training(rounds)
+        for name, profile in training_profiles(lines).items() if lines else ():
+            sys.stdout.write(f"{name}\n{profile}\n")
     title = f"processor time per series or window, threads: {torch.get_num_threads()}"
     table = Table(title=title, title_justify="left")
     table.add_column("job")

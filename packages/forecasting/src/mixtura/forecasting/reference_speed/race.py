@@ -13,9 +13,9 @@ from mixtura.forecasting.networks import MoHETS, SegMoE, TimeMoE
 from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.forecasting.reference_speed.generation import LoopTimeMoE
 from mixtura.forecasting.reference_speed.loop_mixture import with_loops
-from mixtura.forecasting.speed import training_step
+from mixtura.forecasting.speed import profile_lines, training_step
 
-__all__ = ["Racer", "race_generation", "race_training"]
+__all__ = ["Racer", "race_generation", "race_training", "training_profiles"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,31 @@ def race_training(rounds: int, batch: int = 16) -> list[Racer]:
         rounds: timed steps of each.
         batch: windows of seven variates.
     """
-    networks: dict[str, ForecastNetwork] = {
+    racers = []
+    for name, network in tiny_networks().items():
+        past, future = training_windows(network, batch)
+        sides = {"reference": with_loops(network), "float32": network}
+        runs = {side: training_step(each, past, future) for side, each in sides.items()}
+        racers += race(f"{name}, training step of {batch} windows", runs, batch, rounds)
+    return racers
+
+
+def training_profiles(lines: int, batch: int = 16) -> dict[str, str]:
+    """The operations on which our training steps spend most.
+
+    Args:
+        lines: of each profile.
+        batch: windows of seven variates.
+    """
+    return {
+        name: profile_lines(network, *training_windows(network, batch), lines)
+        for name, network in tiny_networks().items()
+    }
+
+
+def tiny_networks() -> dict[str, ForecastNetwork]:
+    """The sizes of the published `tiny` models."""
+    return {
         "Seg-MoE tiny": SegMoE(segment_sizes=[3, 5, 5, 5]),
         "MoHETS tiny": MoHETS(
             context_length=672,
@@ -81,15 +105,13 @@ def race_training(rounds: int, batch: int = 16) -> list[Racer]:
             hidden_dim=128,
         ),
     }
-    racers = []
-    for name, network in networks.items():
-        generator = torch.Generator().manual_seed(0)
-        past = torch.randn(batch, 7, network.context_length, generator=generator)
-        future = torch.randn(batch, 7, network.target_length, generator=generator)
-        sides = {"reference": with_loops(network), "float32": network}
-        runs = {side: training_step(each, past, future) for side, each in sides.items()}
-        racers += race(f"{name}, training step of {batch} windows", runs, batch, rounds)
-    return racers
+
+
+def training_windows(network: ForecastNetwork, batch: int) -> tuple[Tensor, Tensor]:
+    """Look-backs and what a training pair needs after them."""
+    generator = torch.Generator().manual_seed(0)
+    past = torch.randn(batch, 7, network.context_length, generator=generator)
+    return past, torch.randn(batch, 7, network.target_length, generator=generator)
 
 
 def race(

@@ -106,9 +106,10 @@ class Job:
         before = 0.0
         if started.is_file() and json.loads(started.read_text())["key"] == key:
             before = float(json.loads(started.read_text())["seconds"])
-            last = sorted(place.rglob("last.ckpt"), key=lambda path: path.stat().st_mtime)
-            if last:
-                args.append(f"--ckpt_path={last[-1]}")
+            states = [*place.rglob("last.ckpt"), *place.rglob("interrupted.ckpt")]
+            if states:
+                newest = max(states, key=lambda path: path.stat().st_mtime)
+                args.append(f"--ckpt_path={newest}")
         begin = time.perf_counter()
 
         def note(path: Path, **more: Any) -> None:
