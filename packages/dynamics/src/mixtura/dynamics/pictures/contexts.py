@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from mixtura.dynamics.pictures.portraits import COLOURS
@@ -65,7 +66,7 @@ def draw_gate(
     axis.set_xticks(range(scores.shape[1]))
     axis.set_xlabel("expert")
     axis.set_ylabel("environment")
-    axis.yaxis.get_major_locator().set_params(integer=True)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(path, dpi=120)
     return path
 
