@@ -87,7 +87,8 @@ class VectorFields(Experts):
                 f"the context of {context_dim} entries cannot be cut into {num_experts} equal "
                 "chunks; make context_dim a multiple of num_experts or set split_context=False"
             )
-        self.num_experts, self.dim, self.context_dim = num_experts, dim, context_dim
+        self.num_experts, self.context_dim = num_experts, context_dim
+        self.dim = dim  # pyright: ignore[reportIncompatibleVariableOverride]
         self.split_context = split_context
         self.chunk_dim = context_dim // num_experts if split_context else context_dim
         self.context_shift = nn.Parameter(torch.zeros(num_experts))
