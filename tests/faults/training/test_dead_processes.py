@@ -59,7 +59,10 @@ def fit(data: pl.LightningDataModule, **options: Any) -> None:
 
 def test_a_worker_that_is_killed() -> None:
     begin = time.monotonic()
-    with pytest.raises(RuntimeError, match=r"worker .*(killed by signal|exited unexpectedly)"):
+    seen = (
+        r"worker .*(killed by signal|exited unexpectedly)|reset by peer"  # by torch or the system
+    )
+    with pytest.raises((RuntimeError, ConnectionError, EOFError), match=seen):
         fit(DeadlyData())
     assert time.monotonic() - begin < 30
 

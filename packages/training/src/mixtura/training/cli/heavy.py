@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import pairwise
+from traceback import walk_tb
 from typing import Any
 
 from mixtura.core.errors import InputError
@@ -12,6 +13,8 @@ from mixtura.training.cli.app import LIGHTNING, App
 from mixtura.training.cli.mistakes import FAILED, INTERRUPTED, Mistake, report
 
 __all__ = ["run"]
+
+LOADER = "torch.utils.data.dataloader"
 
 
 def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
@@ -43,8 +46,8 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
         if traceback:
             raise
         return report(app.program, str(error))
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error) or traceback:
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        if traceback or not _reader_died(error):
             raise
         remedy = "fewer workers need less memory; without any (num_workers 0) its error is shown"
         report(app.program, f"a worker process that reads the data died: {error}", remedy)
@@ -56,6 +59,14 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _reader_died(error: Exception) -> bool:
+    """Whether a worker of a DataLoader has gone, be it seen by torch or by a broken connection."""
+    if isinstance(error, RuntimeError):
+        return "DataLoader worker" in str(error)
+    frames = walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == LOADER for frame, _ in frames)
 
 
 def _call(app: App, args: list[str]) -> Any:
