@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mixtura.core import TopK
 from mixtura.dynamics.data import EnvironmentsDataModule
 from mixtura.dynamics.dynamix import DynaMix, InContextGate, RecurrentExperts
+from mixtura.dynamics.excerpts import ContextsDataModule, Excerpt
 from mixtura.dynamics.experts import CAVIA, GEPS, NCF, CoDA, OfficialGEPS, ShPLRNN, VectorFields
 from mixtura.dynamics.mixer import MixER
 from mixtura.dynamics.reconstruction import Reconstruction
@@ -115,16 +116,29 @@ NETWORKS = [
 ]
 
 
-def environments(folder: Path, **arguments: Any) -> EnvironmentsDataModule:
-    """A few environments from files."""
+def written(folder: Path, times: int) -> str:
+    """A folder of a few environments, four trajectories each."""
     for number in range(3):
         path = folder / f"{number}.csv"
         if not path.exists():
-            states = np.random.default_rng(number).normal(size=(4 * TIMES, DIM))
-            times = np.tile(np.arange(TIMES) / 10, 4)
-            table = np.column_stack((np.repeat(np.arange(4), TIMES), times, states))
+            states = np.random.default_rng(number).normal(size=(4 * times, DIM))
+            clock = np.tile(np.arange(times) / 10, 4)
+            table = np.column_stack((np.repeat(np.arange(4), times), clock, states))
             np.savetxt(path, table, delimiter=",", header="trajectory,t,x,y", comments="")
-    return EnvironmentsDataModule(str(folder), val_trajectories=1, batches_per_epoch=4, **arguments)
+    return str(folder)
+
+
+def environments(folder: Path, **arguments: Any) -> EnvironmentsDataModule:
+    """A few environments from files."""
+    name = written(folder, TIMES)
+    return EnvironmentsDataModule(name, val_trajectories=1, batches_per_epoch=4, **arguments)
+
+
+def contexts(folder: Path, **arguments: Any) -> ContextsDataModule:
+    """Excerpts of the trajectories in files."""
+    name = written(folder, 40)
+    sizes = {"context": 5, "steps": 4, "horizon": 3, "batch_size": 2, "batches_per_epoch": 4}
+    return ContextsDataModule(name, **sizes, **arguments)
 
 
 def trajectories(batch: Trajectories) -> list[Any]:
@@ -132,7 +146,21 @@ def trajectories(batch: Trajectories) -> list[Any]:
     return [tuple(one.flatten().tolist()) for one in batch.x.flatten(0, 1)]
 
 
+def excerpts(batch: Excerpt) -> list[Any]:
+    """Every excerpt of a batch."""
+    return [tuple(one.flatten().tolist()) for one in batch.x.transpose(0, 1)]
+
+
 DATA = [
+    DataCase(
+        "ContextsDataModule",
+        contexts,
+        excerpts,
+        splits=("train", "val"),
+        seeded=None,
+        workers=None,
+        repeats=True,
+    ),
     DataCase(
         "EnvironmentsDataModule",
         environments,
@@ -141,5 +169,5 @@ DATA = [
         seeded=None,
         workers=None,
         repeats=True,
-    )
+    ),
 ]
