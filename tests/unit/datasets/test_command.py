@@ -37,7 +37,7 @@ def test_where(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_check_and_get_of_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
-    assert "1 files are whole, 0 are not" in capsys.readouterr().out
+    assert "2 files are whole, 0 are not" in capsys.readouterr().out
     assert main(["get", "etth1"]) == 0
     captured = capsys.readouterr()
     assert captured.out.endswith("ETTh1.csv.gz\n")

@@ -11,6 +11,8 @@ from mixtura.forecasting.rolling_scores import rolling_scores
 HORIZON = 720
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:gluonts")
+@pytest.mark.filterwarnings("ignore:isinstance.obj, DateOffset. is deprecated")
 def test_last_value_by_hand() -> None:
     data = LTSFDataModule("ETTh1", look_back=24, horizon=HORIZON)
     found = rolling_scores(Forecaster(LastValue()), data, HORIZON, max_windows=50)

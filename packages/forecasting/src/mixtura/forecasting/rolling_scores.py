@@ -20,8 +20,8 @@ class RollingScores:
     """What `gluonts.model.evaluate_model` says of all variates and windows together.
 
     Attributes:
-        mase: mean absolute error of the median over that of the seasonal naive forecast of the
-            past, by series.
+        mase: mean absolute error of the point forecast (of the median, where the network gives a
+            distribution) over that of the seasonal naive forecast of the past, by series.
         wql: mean over the deciles of the quantile loss over the sum of absolute values (the "CRPS"
             of GIFT-Eval), in the units of the data.
         windows: rolling windows that do not overlap, over the test rows.
@@ -65,6 +65,7 @@ def rolling_scores(
             f"the test part of {table.name} has {borders.test.count - data.look_back} rows, too "
             f"few for a horizon of {horizon}"
         )
+    point = "0.5" if forecaster.network.probabilistic else "mean"
     if not forecaster.network.probabilistic:
         known = slice(borders.val.start, borders.val.stop)
         frame = pd.DataFrame(table.values[known], columns=list(table.channels))
@@ -81,7 +82,7 @@ def rolling_scores(
     found = evaluate_model(
         predictor,
         test_data=template.generate_instances(horizon, windows=windows, distance=horizon),
-        metrics=[MASE(), MeanWeightedSumQuantileLoss(DECILES)],
+        metrics=[MASE(point), MeanWeightedSumQuantileLoss(DECILES)],
         seasonality=data.season,
         axis=None,
     )
