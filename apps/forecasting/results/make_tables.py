@@ -50,9 +50,9 @@ def ltsf(rows: list[dict[str, Any]]) -> list[str]:
 
 def scores(rows: list[dict[str, Any]]) -> list[str]:
     """MASE and weighted quantile loss."""
-    lines = ["| setting | model | look-back | MASE | WQL | windows |", "|" + "---|" * 6]
+    lines = ["| setting | model | look-back | seed | MASE | WQL | windows |", "|" + "---|" * 7]
     for row in rows:
-        cells = [row["setting"], row["model"], row["look_back"]]
+        cells = [row["setting"], row["model"], row["look_back"], row["seed"]]
         cells += [number(row["mase"]), number(row["wql"]), row["windows"]]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
