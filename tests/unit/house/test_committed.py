@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 HOSTS = re.compile(r'registry = "http|index-url *= *"?http|"resolved": "http|/simple/?"')
+PLACE = re.compile(r'": "/[\w.-]+/[^" ]+"')
 LARGEST = 4_000_000
 
 
@@ -27,6 +28,12 @@ def test_no_registry_is_named(tracked: list[Path]) -> None:
     this = Path(__file__).resolve()
     texts = [path for path in tracked if path != this and path.suffix in {".py", ".toml", ".yaml"}]
     assert [path for path in texts if HOSTS.search(path.read_text())] == []
+
+
+def test_results_name_no_place_on_a_machine(tracked: list[Path]) -> None:
+    results = [path for path in tracked if "results" in path.parts and path.suffix == ".json"]
+    assert results
+    assert [path for path in results if PLACE.search(path.read_text())] == []
 
 
 def test_no_large_file_is_tracked(tracked: list[Path]) -> None:
