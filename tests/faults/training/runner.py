@@ -47,6 +47,8 @@ def fit(
     num_workers: int = 0,
     callbacks: list[pl.Callback] | None = None,
     nan_at: int | None = None,
+    mode: str = "min",
+    **options: Any,
 ) -> pl.Trainer:
     """Train the toy classifier with dropout and a shuffled loader."""
     pl.seed_everything(7, verbose=False)
@@ -61,9 +63,10 @@ def fit(
         accumulate_grad_batches=accumulate,
         callbacks=[
             LossLog(log),
-            Checkpoint(folder / "checkpoints", every_n_train_steps=save_every),
+            Checkpoint(folder / "checkpoints", mode=mode, every_n_train_steps=save_every),
             *(callbacks or []),
         ],
+        **options,
     )
     data = ToyData(num_samples=num_samples, num_workers=num_workers, nan_at=nan_at)
     trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None)

@@ -6,15 +6,18 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mixtura.training.checkpoint import read_checkpoint
 from tests.e2e.training.toyapp.main import main
 from tests.faults.training.runner import curve, fit, forked, wait
 
 
-def killed(folder: Path, log: Path, after: int, delay: float, **options: int) -> int:
+def killed(folder: Path, log: Path, after: int, delay: float, **options: Any) -> int:
     """Start a run, kill it some time behind step `after`, and resume it to its end."""
     last = folder / "checkpoints" / "last.ckpt"
     pid = forked(lambda: fit(folder, log, **options))
@@ -53,6 +56,28 @@ def test_killed_with_options(tmp_path: Path, options: dict[str, int]) -> None:
     assert wait(forked(lambda: fit(tmp_path / "whole", tmp_path / "whole.log", **options))) == 0
     killed(tmp_path / "cut", tmp_path / "cut.log", 14, 0.0, **options)
     assert curve(tmp_path / "cut.log") == curve(tmp_path / "whole.log")
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs", "saved"),
+    [({}, 3, 24), ({"check_val_every_n_epoch": 2}, 4, 36), ({"val_check_interval": 0.5}, 3, 30)],
+    ids=["epochs", "rarely", "often"],
+)
+def test_killed_long_after_the_best(
+    tmp_path: Path, options: dict[str, Any], epochs: int, saved: int
+) -> None:
+    """Without a new best since the first validation, the last state is that of step `saved`."""
+    # What is watched is to rise, and falls.
+    worse: dict[str, Any] = {"mode": "max", "save_every": 0, "max_epochs": epochs, **options}
+    assert wait(forked(lambda: fit(tmp_path / "whole", tmp_path / "whole.log", **worse))) == 0
+    log, end = tmp_path / "cut.log", 12 * epochs
+    assert killed(tmp_path / "cut", log, end - 3, 0.0, **worse) == -signal.SIGKILL
+    assert curve(log) == curve(tmp_path / "whole.log")
+    times = Counter(int(line.split()[0]) for line in log.read_text().splitlines())
+    again = [step for step in range(1, end + 1) if times[step] > 1]
+    assert again
+    assert again[0] == saved + 1
+    assert read_checkpoint(tmp_path / "cut/checkpoints/best.ckpt")["global_step"] < saved
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -12,7 +12,8 @@ __all__ = ["Checkpoint"]
 class Checkpoint(ModelCheckpoint):
     """Keep the best checkpoint of the monitored figure and the last one.
 
-    Without validation data only the last is kept.
+    `last.ckpt` is the state after each epoch and after each validation within one, whether or not
+    it was the best so far. Without validation data it is the only one.
 
     Args:
         dirpath: Folder; the run's `checkpoints` by default.
@@ -65,3 +66,18 @@ class Checkpoint(ModelCheckpoint):
         if self.save_every and step != self._saved_at and step % self.save_every == 0:
             self._saved_at = step
             trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the last state beside a new best one, and also where there was none."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_save_on_train_epoch_end(trainer):
+            self._keep_last(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the last state beside a new best one, and also where there was none."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._keep_last(trainer)
+
+    def _keep_last(self, trainer: pl.Trainer) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
