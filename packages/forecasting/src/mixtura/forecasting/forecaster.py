@@ -1,6 +1,6 @@
 """What a user calls: a trained network with the names and the scale of its data."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,9 @@ from mixtura.forecasting.networks import (
     SegMoE,
     TimeMoE,
 )
+from mixtura.forecasting.predictable import Predictable
 from mixtura.forecasting.quantile_levels import check_levels
 from mixtura.training.sharing import Shared
-
-if TYPE_CHECKING:
-    from mixtura.forecasting.predictors import NetworkPredictor
 
 __all__ = [
     "DLinearForecaster",
@@ -54,7 +52,7 @@ __all__ = [
 
 
 @configurable
-class Forecaster(nn.Module, Shared):
+class Forecaster(nn.Module, Predictable, Shared):
     """Frames in, frames out, in the units of the data.
 
     Example:
@@ -284,41 +282,6 @@ class Forecaster(nn.Module, Shared):
             static_covariates=self.static_covariates,
             covariate_mean=self.covariate_mean,
             covariate_scale=self.covariate_scale,
-        )
-
-    def create_predictor(
-        self,
-        prediction_length: int,
-        context_length: int | None = None,
-        batch_size: int = 32,
-        device: str = "cpu",
-        quantile_levels: list[float] | None = None,
-        num_samples: int | None = None,
-    ) -> "NetworkPredictor":
-        """A gluonts predictor; entries need the columns of training as their dimensions.
-
-        Args:
-            prediction_length: points to forecast.
-            context_length: longest look-back, the network's own if not given.
-            batch_size: series per pass.
-            device: where the network works.
-            quantile_levels: quantiles to give beside the point forecast.
-            num_samples: give so many draws of the network's distribution instead.
-
-        Raises:
-            InputError: when gluonts is not installed, or for a length, level or device that
-                cannot be.
-        """
-        from mixtura.forecasting.predictors import create_predictor
-
-        return create_predictor(
-            self,
-            prediction_length,
-            context_length,
-            batch_size,
-            device,
-            quantile_levels,
-            num_samples,
         )
 
     def on_device(self, values: Any) -> Tensor:

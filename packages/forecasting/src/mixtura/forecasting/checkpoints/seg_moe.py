@@ -11,7 +11,7 @@ from mixtura.forecasting.networks.feed_forward import (
 )
 from mixtura.forecasting.networks.fourier import FourierFeedForward, FourierLayer
 from mixtura.forecasting.networks.mohets import MoHETS
-from mixtura.forecasting.networks.norms import RMSNorm
+from mixtura.forecasting.networks.norms import DynamicTanh, RMSNorm
 from mixtura.forecasting.networks.seg_moe import SegMoE
 from mixtura.forecasting.networks.segment_mixture import ProjectedSegments, SegmentSequence
 from mixtura.forecasting.networks.unpatching import LinearUnpatcher
@@ -175,10 +175,12 @@ def fourier_rules(ours: str, theirs: str, network: FourierLayer | FourierFeedFor
 
 
 def same(ours: str, theirs: str, module: nn.Module) -> list[Rule]:
-    """Weight and bias of a module that is the same in both."""
+    """Weight, bias and scale of a module that is the same in both."""
     kinds = ["weight"]
     if not isinstance(module, RMSNorm) and getattr(module, "bias", None) is not None:
         kinds.append("bias")
+    if isinstance(module, DynamicTanh):
+        kinds.append("alpha")
     return [rename(f"{ours}.{kind}", f"{theirs}.{kind}") for kind in kinds]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from mixtura.core import Routing, moe_layers, record_routing
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.base import ForecastNetwork
+from mixtura.forecasting.networks.evaluation import evaluating
 from mixtura.forecasting.networks.moirai_moe import MoiraiMoE
 from mixtura.forecasting.networks.packed_series import pack_windows
 from mixtura.forecasting.networks.time_moe import TimeMoE
@@ -67,13 +68,8 @@ def expert_views(
             f"{type(network).__name__} has no MoE layer, so there is nothing to see; inspect a "
             "model with experts"
         )
-    training = network.training
-    network.eval()
-    try:
-        with record_routing(network) as record:
-            _pass(network, past, marks)
-    finally:
-        network.train(training)
+    with evaluating(network), record_routing(network) as record:
+        _pass(network, past, marks)
     width = getattr(network, "patch_width", 1)
     series, length = past.shape[0] * past.shape[1], past.shape[2]
     views = {}

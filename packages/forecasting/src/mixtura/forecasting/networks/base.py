@@ -1,19 +1,18 @@
 """What every forecasting network offers, whatever it predicts at once."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixtura.core.errors import InputError
+from mixtura.forecasting.networks.evaluation import evaluating
+from mixtura.forecasting.predictable import Predictable
 
-if TYPE_CHECKING:
-    from mixtura.forecasting.predictors import NetworkPredictor
 
-
-class ForecastNetwork(nn.Module):
+class ForecastNetwork(nn.Module, Predictable):
     """A network from a look-back window (batch, variates, time) to a forecast.
 
     Attributes:
@@ -90,13 +89,8 @@ class ForecastNetwork(nn.Module):
             InputError: for a horizon below 1 or one that this network cannot reach.
         """
         self.check_horizon(horizon)
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return self._forecast(past, horizon, marks)
-        finally:
-            self.train(training)
+        with evaluating(self), torch.no_grad():
+            return self._forecast(past, horizon, marks)
 
     def forecast_quantiles(
         self,
@@ -142,41 +136,6 @@ class ForecastNetwork(nn.Module):
         """
         if horizon < 1:
             raise InputError(f"horizon must be at least 1, got {horizon}")
-
-    def create_predictor(
-        self,
-        prediction_length: int,
-        context_length: int | None = None,
-        batch_size: int = 32,
-        device: str = "cpu",
-        quantile_levels: list[float] | None = None,
-        num_samples: int | None = None,
-    ) -> "NetworkPredictor":
-        """A gluonts predictor around this network; every series is scaled by its own look-back.
-
-        Args:
-            prediction_length: points to forecast.
-            context_length: longest look-back, the network's own if not given.
-            batch_size: series per pass.
-            device: where the network works.
-            quantile_levels: quantiles to give beside the point forecast.
-            num_samples: give so many draws of the network's distribution instead.
-
-        Raises:
-            InputError: when gluonts is not installed, or for a length, level or device that
-                cannot be.
-        """
-        from mixtura.forecasting.predictors import create_predictor
-
-        return create_predictor(
-            self,
-            prediction_length,
-            context_length,
-            batch_size,
-            device,
-            quantile_levels,
-            num_samples,
-        )
 
     def _forecast(
         self,

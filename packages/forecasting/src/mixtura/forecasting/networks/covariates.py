@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.feed_forward import xavier_linear
-from mixtura.forecasting.networks.norms import NormKind
-from mixtura.forecasting.networks.patching import PatchEmbedding
+from mixtura.forecasting.networks.patching import EmbeddingNorm, PatchEmbedding
 
 CALENDAR = 5
 """minute, hour, weekday, day, day of year; hourly data has no minute."""
@@ -56,7 +55,7 @@ class CovariateEmbedding(nn.Module):
         patch_width: int,
         dim: int,
         *,
-        norm: NormKind = "layer",
+        norm: EmbeddingNorm = "layer",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ from mixtura.core import configurable
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.forecasting.networks.distributions import NegativeBinomial, draw
+from mixtura.forecasting.networks.evaluation import evaluating
 from mixtura.forecasting.networks.headed import HeadedNetwork
 
 __all__ = ["DistributionNetwork", "quantile_of"]
@@ -156,13 +157,8 @@ class DistributionNetwork(HeadedNetwork):
         past: Float[Tensor, "batch variates time"],
         marks: Float[Tensor, "batch features all"] | None,
     ) -> Distribution:
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return self.following(past, marks)
-        finally:
-            self.train(training)
+        with evaluating(self), torch.no_grad():
+            return self.following(past, marks)
 
     def _forecast(
         self,

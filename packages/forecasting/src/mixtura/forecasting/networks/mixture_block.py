@@ -7,6 +7,10 @@ from mixtura.forecasting.networks.attention import GroupedQueryAttention
 from mixtura.forecasting.networks.drop_path import DropPath
 from mixtura.forecasting.networks.norms import NormKind, make_norm
 
+# where the scales of dynamic tanhs begin in the released models
+ATTENTION_ALPHA = 0.6
+MIXTURE_ALPHA = 0.2
+
 
 class MixtureBlock(nn.Module):
     """Self-attention, cross-attention if there is something to attend to, and the mixture."""
@@ -22,11 +26,13 @@ class MixtureBlock(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        self.attention_norm = make_norm(norm, dim)
+        self.attention_norm = make_norm(norm, dim, alpha=ATTENTION_ALPHA)
         self.attention = attention
-        self.cross_norm = None if cross_attention is None else make_norm(norm, dim)
+        self.cross_norm = None
+        if cross_attention is not None:
+            self.cross_norm = make_norm(norm, dim, alpha=ATTENTION_ALPHA)
         self.cross_attention = cross_attention
-        self.mixture_norm = make_norm(norm, dim)
+        self.mixture_norm = make_norm(norm, dim, alpha=MIXTURE_ALPHA)
         self.mixture = mixture
         self.drop_path = DropPath(drop_path)
 

@@ -17,9 +17,9 @@ from mixtura.forecasting.networks.heterogeneous_mixture import (
     heterogeneous_mixture,
 )
 from mixtura.forecasting.networks.instance_norm import WindowStatistics
-from mixtura.forecasting.networks.mixture_block import MixtureBlock
+from mixtura.forecasting.networks.mixture_block import MIXTURE_ALPHA, MixtureBlock
 from mixtura.forecasting.networks.norms import NormKind, make_norm
-from mixtura.forecasting.networks.patching import PatchEmbedding
+from mixtura.forecasting.networks.patching import EmbeddingNorm, PatchEmbedding
 from mixtura.forecasting.networks.rotary import InterleavedRotary
 from mixtura.forecasting.networks.sinusoids import sinusoids
 from mixtura.forecasting.networks.sliding import LossRegion, SlidingNetwork
@@ -41,7 +41,7 @@ class MoHETS(SlidingNetwork):
         num_layers: Transformer blocks.
         dim: width of a token.
         num_heads: query heads.
-        num_kv_heads: key and value heads.
+        num_kv_heads: key and value heads, `num_heads` if not given.
         hidden_dim: width inside an expert.
         num_experts: routed experts per block, 0 for the shared network alone.
         top_k: experts per token.
@@ -52,7 +52,7 @@ class MoHETS(SlidingNetwork):
         num_covariates: how many; 5 calendar features, of which hourly data gives 4.
         dropout: in embeddings, attention and experts.
         drop_path: stochastic depth of the last block, growing linearly from 0.
-        norm: normalisation of the blocks.
+        norm: normalisation of the blocks: "rms", "layer" or "dyt", a dynamic tanh.
         embedding_norm: normalisation of the patch embeddings.
         bias: whether output projections, experts and heads have offsets.
         rope_theta: base of the rotary positions; with 0 fixed sinusoids are added to the tokens.
@@ -80,7 +80,7 @@ class MoHETS(SlidingNetwork):
         num_layers: int = 4,
         dim: int = 128,
         num_heads: int = 4,
-        num_kv_heads: int = 2,
+        num_kv_heads: int | None = 2,
         hidden_dim: int = 256,
         num_experts: int = 8,
         top_k: int = 2,
@@ -92,7 +92,7 @@ class MoHETS(SlidingNetwork):
         dropout: float = 0.2,
         drop_path: float = 0.3,
         norm: NormKind = "rms",
-        embedding_norm: NormKind = "layer",
+        embedding_norm: EmbeddingNorm = "layer",
         bias: bool = False,
         rope_theta: float = 10000.0,
         qk_norm: bool = False,
@@ -164,7 +164,7 @@ class MoHETS(SlidingNetwork):
                 )
             )
         self.add_module("blocks", blocks)
-        self.norm = make_norm(norm, dim)
+        self.norm = make_norm(norm, dim, alpha=MIXTURE_ALPHA)
         self.head = make_head(
             head,
             unpatch,

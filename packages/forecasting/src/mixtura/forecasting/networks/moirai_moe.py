@@ -22,6 +22,7 @@ from mixtura.core.scores.centroid_distance import DistanceMode
 from mixtura.forecasting.networks.any_variate_attention import AnyVariateAttention
 from mixtura.forecasting.networks.base import ForecastNetwork
 from mixtura.forecasting.networks.distributions import MixtureDistribution, MixtureHead
+from mixtura.forecasting.networks.evaluation import evaluating
 from mixtura.forecasting.networks.norms import RMSNorm
 from mixtura.forecasting.networks.packed_series import (
     PackedSeries,
@@ -256,12 +257,8 @@ class MoiraiMoE(ForecastNetwork):
         marks: Float[Tensor, "batch features all"] | None = None,
     ) -> Float[Tensor, "levels batch variates horizon"]:
         """Quantiles of the sampled paths at every step."""
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             paths = self._paths(past, horizon)
-        finally:
-            self.train(training)
         return torch.quantile(paths, paths.new_tensor(levels), dim=0)
 
     def forecast_samples(
@@ -273,13 +270,9 @@ class MoiraiMoE(ForecastNetwork):
         seed: int = 0,
     ) -> Float[Tensor, "samples batch variates horizon"]:
         """`count` paths, without changing the mode."""
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             generator = torch.Generator(past.device).manual_seed(seed)
             return self.sample(past, horizon, count, generator=generator)
-        finally:
-            self.train(training)
 
     def training_loss(
         self,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mixtura.core.errors import InputError
 
-NormKind = Literal["rms", "layer"]
+NormKind = Literal["rms", "layer", "dyt"]
 
 
 class RMSNorm(nn.Module):
@@ -34,8 +34,30 @@ class RMSNorm(nn.Module):
         return scaled.type_as(x) * self.weight
 
 
-def make_norm(kind: NormKind, dim: int) -> nn.Module:
-    """An RMSNorm (eps 1e-6) or a LayerNorm (eps 1e-5, with bias) over the last dimension.
+class DynamicTanh(nn.Module):
+    """`weight * tanh(alpha * x) + bias`: bounds the values without a statistic of them.
+
+    Reference: Zhu et al., Transformers without normalization, CVPR 2025 (arXiv 2503.10622).
+    """
+
+    def __init__(self, dim: int, alpha: float = 0.5) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.full((1,), alpha))
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Every value alone."""
+        return torch.tanh(self.alpha * x) * self.weight + self.bias
+
+
+def make_norm(kind: NormKind, dim: int, *, alpha: float = 0.5) -> nn.Module:
+    """A normalisation of tokens by name.
+
+    Args:
+        kind: "rms" (eps 1e-6), "layer" (eps 1e-5, with bias) or "dyt", a dynamic tanh.
+        dim: width of a token.
+        alpha: where the scale of a dynamic tanh begins.
 
     Raises:
         InputError: for another kind.
@@ -44,4 +66,6 @@ def make_norm(kind: NormKind, dim: int) -> nn.Module:
         return RMSNorm(dim)
     if kind == "layer":
         return nn.LayerNorm(dim)
-    raise InputError(f"norm must be 'rms' or 'layer', got {kind!r}")
+    if kind == "dyt":
+        return DynamicTanh(dim, alpha)
+    raise InputError(f"norm must be 'rms', 'layer' or 'dyt', got {kind!r}")

@@ -1,11 +1,15 @@
 """From a series to patch tokens."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from mixtura.core.dropout import Dropout
 from mixtura.core.errors import InputError
-from mixtura.forecasting.networks.norms import NormKind, RMSNorm
+from mixtura.forecasting.networks.norms import RMSNorm
+
+EmbeddingNorm = Literal["layer", "rms"]
 
 
 class PatchEmbedding(nn.Module):
@@ -17,7 +21,7 @@ class PatchEmbedding(nn.Module):
     """
 
     def __init__(
-        self, patch_width: int, dim: int, *, norm: NormKind = "layer", dropout: float = 0.0
+        self, patch_width: int, dim: int, *, norm: EmbeddingNorm = "layer", dropout: float = 0.0
     ) -> None:
         super().__init__()
         if norm not in ("layer", "rms"):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mixtura.core import configurable
 from mixtura.forecasting.networks.base import ForecastNetwork
+from mixtura.forecasting.networks.evaluation import evaluating
 from mixtura.forecasting.networks.headed import HeadedNetwork
 from mixtura.forecasting.quantile_levels import check_levels, interpolation
 
@@ -98,13 +99,8 @@ class QuantileNetwork(HeadedNetwork):
             InputError: for a longer horizon, or a level outside the trained ones.
         """
         self.check_horizon(horizon)
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                known = self(past, marks)[..., :horizon]
-        finally:
-            self.train(training)
+        with evaluating(self), torch.no_grad():
+            known = self(past, marks)[..., :horizon]
         places = [interpolation(self.levels, level, "the quantile head") for level in levels]
         return torch.stack([known[low].lerp(known[high], share) for low, high, share in places])
 

@@ -12,9 +12,9 @@ from mixtura.forecasting.networks.attention import GroupedQueryAttention
 from mixtura.forecasting.networks.feed_forward import FeedForwardKind
 from mixtura.forecasting.networks.heads import HeadKind, make_head
 from mixtura.forecasting.networks.instance_norm import WindowStatistics
-from mixtura.forecasting.networks.mixture_block import MixtureBlock
+from mixtura.forecasting.networks.mixture_block import MIXTURE_ALPHA, MixtureBlock
 from mixtura.forecasting.networks.norms import NormKind, make_norm
-from mixtura.forecasting.networks.patching import PatchEmbedding
+from mixtura.forecasting.networks.patching import EmbeddingNorm, PatchEmbedding
 from mixtura.forecasting.networks.rotary import InterleavedRotary
 from mixtura.forecasting.networks.segment_mixture import (
     Granularity,
@@ -38,7 +38,7 @@ class SegMoE(SlidingNetwork):
         num_layers: Transformer blocks.
         dim: width of a token.
         num_heads: query heads.
-        num_kv_heads: key and value heads.
+        num_kv_heads: key and value heads, `num_heads` if not given.
         hidden_dim: width inside an expert.
         segment_sizes: patches that choose an expert together, the same for all blocks or one each.
         num_experts: routed experts per block, 0 for a dense model.
@@ -51,7 +51,7 @@ class SegMoE(SlidingNetwork):
         router_dropout: on the router's probabilities.
         dropout: in embedding, attention and experts.
         drop_path: stochastic depth of the last block, growing linearly from 0.
-        norm: normalisation of the blocks.
+        norm: normalisation of the blocks: "rms", "layer" or "dyt", a dynamic tanh.
         embedding_norm: normalisation of the patch embedding.
         bias: whether output projections, experts and heads have offsets.
         rope_theta: base of the rotary positions; 0 for none.
@@ -77,7 +77,7 @@ class SegMoE(SlidingNetwork):
         num_layers: int = 4,
         dim: int = 64,
         num_heads: int = 4,
-        num_kv_heads: int = 2,
+        num_kv_heads: int | None = 2,
         hidden_dim: int = 128,
         segment_sizes: int | list[int] = 1,
         num_experts: int = 4,
@@ -91,7 +91,7 @@ class SegMoE(SlidingNetwork):
         dropout: float = 0.2,
         drop_path: float = 0.3,
         norm: NormKind = "rms",
-        embedding_norm: NormKind = "layer",
+        embedding_norm: EmbeddingNorm = "layer",
         bias: bool = False,
         rope_theta: float = 10000.0,
         qk_norm: bool = False,
@@ -153,7 +153,7 @@ class SegMoE(SlidingNetwork):
             for depth, size in enumerate(sizes)
         )
         self.add_module("blocks", nn.ModuleList(blocks))
-        self.norm = make_norm(norm, dim)
+        self.norm = make_norm(norm, dim, alpha=MIXTURE_ALPHA)
         self.head = make_head(
             head,
             unpatch,
