@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from mixtura.core import from_config
 from mixtura.core.errors import InputError
 from mixtura.dynamics.data import EnvironmentsDataModule
 from mixtura.dynamics.module import DynamicsModule
 from mixtura.training import MoEModule
-from mixtura.training.cli import names
+from mixtura.training.cli.trees import read_tree
 
 __all__ = ["CONFIGS", "build", "load_module", "read"]
 
@@ -26,12 +25,7 @@ def read(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     Raises:
         InputError: when there is no such configuration.
     """
-    try:
-        path = names.find(name, CONFIGS, "configuration", "mixtura-dynamics")
-    except names.Mistake as mistake:
-        raise InputError(mistake.wrong) from mistake
-    tree = OmegaConf.merge(OmegaConf.load(path), OmegaConf.create(dict(changes or {})))
-    return OmegaConf.to_container(tree, resolve=True)  # pyright: ignore[reportReturnType]
+    return read_tree(name, CONFIGS, "mixtura-dynamics", changes)
 
 
 def build(tree: Mapping[str, Any], seed: int) -> tuple[DynamicsModule, EnvironmentsDataModule]:

@@ -4,11 +4,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from mixtura.core import from_config
-from mixtura.core.errors import InputError
-from mixtura.training.cli import names
+from mixtura.training.cli.trees import read_tree
 
 FOLDER = Path(str(files("mixtura.apps.forecasting").joinpath("configs")))
 
@@ -25,11 +22,7 @@ def load(name: str) -> dict[str, Any]:
     Raises:
         InputError: when there is no such configuration.
     """
-    try:
-        path = names.find(name, FOLDER, "configuration", "mixtura-forecasting")
-    except names.Mistake as mistake:
-        raise InputError(mistake.wrong) from mistake
-    tree: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    tree = read_tree(name, FOLDER, "mixtura-forecasting")
     seed = tree.get("seed_everything", 0)
     import pytorch_lightning as pl
 
