@@ -132,7 +132,9 @@ class _RK4(Function):
 class _Tape:
     """What the evaluations of a chain leave behind.
 
-    Tapes are used again: memory that is new to the process costs more than the arithmetic.
+    Tapes are used again: memory that is new to the process costs more than the arithmetic. What a
+    product writes is laid out by evaluation, as batched products want it; what enters the products
+    of all evaluations at the end, inputs and received gradients, is laid out by unit.
     """
 
     key: tuple
@@ -140,20 +142,24 @@ class _Tape:
     def __init__(self, chain: Chain, x0: Tensor, evaluations: int) -> None:
         units, rows, _ = x0.shape
 
-        def buffer(width: int) -> Tensor:
+        def by_evaluation(width: int) -> Tensor:
             return x0.new_empty(evaluations, units, rows, width)
 
+        def by_unit(width: int) -> Tensor:
+            return x0.new_empty(units, evaluations, rows, width).transpose(0, 1)
+
         widths = [w.shape[1] for w in chain.weights]
-        active = [kind is not None for kind in chain.activations]
-        pairs = list(zip(widths, active, strict=True))
-        self.inputs = [buffer(w.shape[2]) for w in chain.weights]
-        self.received = [buffer(width) for width in widths]
-        self.outputs: list[Any] = [buffer(width) if on else None for width, on in pairs]
-        self.slopes: list[Any] = [buffer(width) if on else None for width, on in pairs]
-        swish = [kind == "swish" for kind in chain.activations]
-        pairs = list(zip(widths, swish, strict=True))
-        self.sigmoids: list[Any] = [buffer(width) if on else None for width, on in pairs]
-        self.after: list[Any] = [buffer(width) if on else None for width, on in pairs]
+        self.inputs = [by_unit(w.shape[2]) for w in chain.weights]
+        self.received = [by_unit(width) for width in widths]
+        pairs = list(zip(widths, chain.activations, strict=True))
+        self.outputs: list[Any] = [by_evaluation(w) if kind else None for w, kind in pairs]
+        self.slopes: list[Any] = [by_evaluation(w) if kind else None for w, kind in pairs]
+        self.after: list[Any] = [by_evaluation(w) if kind else None for w, kind in pairs]
+        # one view per evaluation, taken once
+        self.each_input, self.each_received, self.each_output, self.each_slope, self.each_after = (
+            [[] if buffer is None else buffer.unbind(0) for buffer in buffers]
+            for buffers in (self.inputs, self.received, self.outputs, self.slopes, self.after)
+        )
         self.load(chain)
 
     def load(self, chain: Chain) -> None:
@@ -164,22 +170,21 @@ class _Tape:
     def evaluate(self, number: int, x: Tensor) -> Tensor:
         """The field at `x`."""
         chain = self.chain
-        self.inputs[0][number] = x
         last = len(chain.activations) - 1
+        self.each_input[0][number].copy_(x)
         for layer, kind in enumerate(chain.activations):
-            before = self.outputs[layer]
-            entered = self.inputs[layer][number]
-            if before is None:
+            entered = self.each_input[layer][number]
+            if kind is None:
                 h = torch.baddbmm(chain.biases[layer], entered, self.transposed[layer])
                 if layer == last:
                     return h
-                self.inputs[layer + 1][number] = h
+                self.each_input[layer + 1][number].copy_(h)
                 continue
-            h = before[number]
+            h = self.each_output[layer][number]
             torch.baddbmm(chain.biases[layer], entered, self.transposed[layer], out=h)
-            target = self.inputs[layer + 1][number]
+            target = self.each_input[layer + 1][number]
             if kind == "swish":
-                s = self.sigmoids[layer][number]
+                s = self.each_slope[layer][number]
                 torch.mul(chain.betas[layer], h, out=s).sigmoid_()
                 torch.mul(h, s, out=target)
             elif kind == "relu":
@@ -193,12 +198,14 @@ class _Tape:
     def prepare(self) -> None:
         """Derivatives of all activations at once, into `slopes`."""
         for layer, kind in enumerate(self.chain.activations):
-            h, slope, s = self.outputs[layer], self.slopes[layer], self.sigmoids[layer]
+            h, slope = self.outputs[layer], self.slopes[layer]
             if kind == "swish":
-                # s + beta h s (1 - s); h becomes h s (1 - s), which the slope's gradient needs too
-                torch.mul(s, s, out=slope).neg_().add_(s)
-                h.mul_(slope)
-                torch.addcmul(s, self.chain.betas[layer], h, out=slope)
+                # with a = h s: the slope is s + beta a (1 - s), and h a (1 - s), that of beta,
+                # takes the place of h
+                a = self.inputs[layer + 1]
+                rest = torch.addcmul(a, a, slope, value=-1)
+                slope.addcmul_(self.chain.betas[layer], rest)
+                h.mul_(rest)
             elif kind == "relu":
                 torch.gt(h, 0, out=slope)
             elif kind == "tanh":
@@ -208,15 +215,17 @@ class _Tape:
 
     def pull(self, number: int, g: Tensor) -> Tensor:
         """Gradient of the input from the gradient of the output of an evaluation."""
-        for layer in range(len(self.chain.weights) - 1, -1, -1):
-            slope, received = self.slopes[layer], self.received[layer][number]
-            if slope is None:
+        weights = self.chain.weights
+        for layer in range(len(weights) - 1, -1, -1):
+            received = self.each_received[layer][number]
+            if self.chain.activations[layer] is None:
                 received.copy_(g)
             else:
-                if self.after[layer] is not None:
-                    self.after[layer][number] = g
-                torch.mul(g, slope[number], out=received)
-            g = torch.bmm(received, self.chain.weights[layer])
+                torch.mul(g, self.each_slope[layer][number], out=received)
+            if layer and self.chain.activations[layer - 1]:
+                g = torch.bmm(received, weights[layer], out=self.each_after[layer - 1][number])
+            else:
+                g = torch.bmm(received, weights[layer])
         return g
 
     def gradients(self) -> list[Tensor]:
@@ -228,9 +237,7 @@ class _Tape:
             weights.append(torch.bmm(received.transpose(1, 2), entered))
             biases.append(received.sum(1, keepdim=True))
             if kind == "swish":
-                # h (h s (1 - s)): the pre-activation is the product's input over its sigmoid
                 product = self.after[layer].mul_(self.outputs[layer])
-                product.mul_(self.inputs[layer + 1]).div_(self.sigmoids[layer].clamp_min_(1e-30))
                 betas.append(product.sum((0, 2, 3)).view(-1, 1, 1))
         return [*weights, *biases, *betas]
 

@@ -102,7 +102,8 @@ class WindowedTraining(Recipe):
 
     def optimisers(self, system: Reconstruction) -> list[Optimizer]:
         """One Adam for weights and contexts."""
-        return [Adam([{"params": self.weights(system)}, {"params": [system.contexts]}], lr=self.lr)]
+        groups = [{"params": self.weights(system)}, {"params": [system.contexts]}]
+        return [Adam(groups, lr=self.lr, fused=True)]
 
     def weights(self, system: Reconstruction) -> list[nn.Parameter]:
         """The experts' parameters, and the gate's if gradients train it."""
