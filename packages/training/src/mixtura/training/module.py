@@ -1,30 +1,25 @@
-"""The base of every LightningModule: losses, optimiser, and what a checkpoint holds."""
+"""The base of every LightningModule: losses, optimiser, steps that are taken or not."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from mixtura.core import (
-    ConfigError,
     Controller,
     LayerStatistics,
     moe_layers,
     record_routing,
     routers,
-    to_config,
 )
 from mixtura.core.errors import InputError
-from mixtura.training.checkpoint import CONFIG_KEY, SCHEMA, build, load_state, read_checkpoint
 from mixtura.training.domain_hooks import DomainHooks
 from mixtura.training.optimisation import AdamW, Optimizer, Schedule, WarmupCosine
 from mixtura.training.parallel import distribute
-from mixtura.training.random_states import random_states, restore_random_states
+from mixtura.training.restorable import Restorable
 
 __all__ = ["MoEModule", "NonFiniteError"]
 
@@ -40,14 +35,12 @@ def _nothing(statistics: LayerStatistics) -> LayerStatistics:
     return LayerStatistics(**empty)
 
 
-class MoEModule(DomainHooks, pl.LightningModule):
+class MoEModule(DomainHooks, Restorable):
     """Base of all LightningModules here. A subclass says what the task's loss is, and no more.
 
     The training loss is `task_loss` plus the auxiliary terms of the MoE layers, taken from a record
-    of the forward pass and logged as `aux/NAME`. The checkpoint's hyper-parameters are the
-    configuration tree of the module, so that `load_from_checkpoint` needs nothing else, whether the
-    module was built from YAML or by hand. The states of the random generators are saved too: a run
-    that is resumed in the middle of an epoch continues exactly.
+    of the forward pass and logged as `aux/NAME`. A checkpoint needs nothing else to be loaded, and
+    a run that is resumed from it continues exactly; see `Restorable`.
 
     Subclasses are decorated with `@configurable`, call this constructor with their `network`, and
     define `task_loss`; `evaluate` if validation and test need other metrics than the training loss;
@@ -86,8 +79,6 @@ class MoEModule(DomainHooks, pl.LightningModule):
         self._has_experts = bool(moe_layers(network))
         self._good = 0
         self._taken = True
-        self._random: dict[str, Any] | None = None
-        self._tree: Any = None
 
     # What a subclass says.
 
@@ -117,7 +108,7 @@ class MoEModule(DomainHooks, pl.LightningModule):
                 f"tensor-parallel; give the strategy data_parallel_size={mesh.size()} and "
                 "tensor_parallel_size=1"
             )
-        self._tree = to_config(self)  # sharding changes the classes of modules
+        self.keep_tree()
         distribute(self.network, mesh["data_parallel"])
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -272,50 +263,14 @@ class MoEModule(DomainHooks, pl.LightningModule):
             "test/samples", size, reduce_fx="sum", sync_dist=True, on_step=False, on_epoch=True
         )
 
-    # Checkpoints.
+    # Checkpoints; see `Restorable`.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the configuration and the states of the generators: plain values and tensors only."""
-        checkpoint[CONFIG_KEY] = to_config(self) if self._tree is None else self._tree
-        checkpoint["mixtura"] = {"schema": SCHEMA, "skipped": self.skipped, "data": self._data()}
-        checkpoint["random"] = random_states()
-
-    def _data(self) -> dict[str, Any] | None:
-        """The configuration tree of the data, where it has one."""
-        datamodule = getattr(self._trainer, "datamodule", None)
-        try:
-            tree = to_config(datamodule)
-        except ConfigError:
-            return None
-        return tree
+        """Add how many batches were left out."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["mixtura"]["skipped"] = self.skipped
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember the generators' states; they are restored at the first training step."""
-        self._random = checkpoint.get("random")
+        """Go on counting the batches that are left out."""
+        super().on_load_checkpoint(checkpoint)
         self.skipped = checkpoint.get("mixtura", {}).get("skipped", 0)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Restore the generators at the first step of a resume: what ran before may have drawn."""
-        states, self._random = self._random, None
-        if states is not None:
-            restore_random_states(states)
-
-    @classmethod
-    def load_from_checkpoint(
-        cls, checkpoint_path: str | Path, map_location: str | torch.device = "cpu"
-    ) -> "MoEModule":
-        """Build the module that a checkpoint describes and load its weights.
-
-        The real class is found from the checkpoint, so the base class loads every subclass.
-
-        Args:
-            checkpoint_path: The file.
-            map_location: Where the tensors go.
-
-        Raises:
-            InputError: for a file that is missing, altered, not one of ours, or of another class.
-        """
-        checkpoint = read_checkpoint(Path(checkpoint_path), map_location)
-        module = build(checkpoint, Path(checkpoint_path), cls)
-        load_state(module, checkpoint["state_dict"], Path(checkpoint_path))
-        return module
