@@ -11,9 +11,10 @@ from mixtura.forecasting.checkpoints import (
     dlinear_rules,
     itransformer_rules,
     load_into,
+    nlinear_rules,
     patchtst_rules,
 )
-from mixtura.forecasting.networks import DLinear, ITransformer, PatchTST
+from mixtura.forecasting.networks import DLinear, ITransformer, NLinear, PatchTST
 
 from ..fixture import Fixture
 from ..gradients import gradient_norms
@@ -22,7 +23,8 @@ from ..registry import system
 from ..report import Report
 from ..tolerance import Tolerance
 
-GRADIENTS = Tolerance(1e-7, 1e-3)
+# without rotation the biases of keys have no gradient but rounding errors
+GRADIENTS = Tolerance(1e-5, 1e-3)
 
 
 @system("dense-baselines")
@@ -56,6 +58,7 @@ def build(name: str, options: Options) -> tuple[nn.Module, list[Rule]]:
     """The network that the options describe, and its checkpoint's names."""
     builders: dict[str, Callable[[Options], tuple[nn.Module, list[Rule]]]] = {
         "models.DLinear": dlinear,
+        "models.NLinear": nlinear,
         "models.PatchTST": patchtst,
         "models.iTransformer": itransformer,
     }
@@ -81,6 +84,15 @@ def dlinear(options: Options) -> tuple[nn.Module, list[Rule]]:
     return network, dlinear_rules(network)
 
 
+def nlinear(options: Options) -> tuple[nn.Module, list[Rule]]:
+    """Shared or one map per variate."""
+    variates = options["enc_in"]
+    network = NLinear(
+        **lengths(options), num_variates=variates if options.get("individual", False) else None
+    )
+    return network, nlinear_rules(network)
+
+
 def patchtst(options: Options) -> tuple[nn.Module, list[Rule]]:
     """Patches of each variate."""
     network = PatchTST(
@@ -102,13 +114,13 @@ def transformer(options: Options) -> dict[str, Any]:
     """Sizes of the encoder."""
     options.get("enc_in")
     options.only("dropout", 0, 0.0)
-    options.only("activation", "gelu")
     return {
         "num_layers": options["e_layers"],
         "dim": options["d_model"],
         "num_heads": options["n_heads"],
         "hidden_dim": options["d_ff"],
         "dropout": 0.0,
+        "activation": options.get("activation", "gelu"),
     }
 
 

@@ -146,8 +146,8 @@ def model_arguments(options: Options) -> dict[str, Any]:
         "covariates": options.get("multi_modal", True),
         "dropout": options.get("dropout", 0.0),
         "drop_path": options.get("drop_path", 0.0),
-        "norm": options.get("norm_type", "rms"),
-        "embedding_norm": options.get("emb_norm_type", "layer"),
+        "norm": options.get("norm_type", "rms").lower(),
+        "embedding_norm": options.get("emb_norm_type", "layer").lower(),
         "bias": options.get("bias", False),
         "rope_theta": max(0.0, options.get("rope_theta", 10000.0)),
         "qk_norm": options.get("use_qk_norm", False),
@@ -177,7 +177,9 @@ def check_layers(fixture: Fixture, report: Report) -> None:
         kind = described.split("(")[0]
         if kind == "FANLayer":
             out = 2 * len(weights["Wp.weight"]) + len(weights["Wp_bar.weight"])
-            network: nn.Module = FourierLayer(dim, out, gate="gate" in weights, bias=bias)
+            network: nn.Module = FourierLayer(
+                dim, out, gate="gate" in weights, bias=bias, last="Identity()" in described
+            )
         elif kind == "FANFeedForward":
             first = [weights[f"up_fan.{part}.weight"] for part in ("Wp", "Wp_bar")]
             hidden = 2 * len(first[0]) + len(first[1])

@@ -35,7 +35,7 @@ def check_model(fixture: Fixture, report: Report) -> None:
     x, target = fixture.input("x"), fixture.input("target")
     network.eval()
     check_forward(network, x, target, options, report)
-    if fixture.has("x_short"):
+    if fixture.has("y_hat_short"):
         report.compare("y_hat_short", network(fixture.input("x_short")))
     check_forecasts(network, fixture, report)
     if "train.total_loss" in fixture.expected:
@@ -137,8 +137,8 @@ def model_arguments(options: Options) -> dict[str, Any]:
         "router_dropout": options.get("exp_route_dropout", 0.0),
         "dropout": options.get("dropout", 0.0),
         "drop_path": options.get("drop_path", 0.0),
-        "norm": options.get("norm_type", "rms"),
-        "embedding_norm": options.get("emb_norm_type", "layer"),
+        "norm": options.get("norm_type", "rms").lower(),
+        "embedding_norm": options.get("emb_norm_type", "layer").lower(),
         "bias": options.get("bias", False),
         "rope_theta": max(0.0, options.get("rope_theta", 10000.0)),
         "qk_norm": options.get("use_qk_norm", False),
@@ -205,13 +205,14 @@ def layer_arguments(name: str, options: Options) -> dict[str, Any]:
     if kind not in kinds:
         raise UnknownOption(f"{name}: layer class {kind} is none of {', '.join(kinds)}")
     options.only("experts_type", "mlp")
+    experts = options["n_experts"]
     always = "renormalised also at top_k=1" in described or name.startswith("legacy")
     return {
         "dim": options["d_model"],
         "hidden_dim": options["d_ff"],
         "segment_size": options.get("exp_segment_size", 1),
-        "num_experts": options["n_experts"],
-        "top_k": options["top_k"],
+        "num_experts": experts,
+        "top_k": min(options["top_k"], max(experts, 1)),
         "granularity": kinds[kind],
         "shared": options.get("ffn_type", "mlp"),
         "glu": options.get("glu", False),

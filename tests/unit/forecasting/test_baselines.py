@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from mixtura.core import InputError, from_config, to_config
+from mixtura.forecasting.checkpoints import dlinear_rules, nlinear_rules, save_state
 from mixtura.forecasting.networks import (
     DLinear,
     ForecastNetwork,
@@ -14,6 +16,7 @@ from mixtura.forecasting.networks import (
     SeasonalNaive,
 )
 from mixtura.forecasting.networks.dlinear import moving_average
+from mixtura.forecasting.networks.post_norm_encoder import PostNormEncoderLayer
 
 NETWORKS = [
     DLinear(32, 8, kernel_size=5),
@@ -69,3 +72,42 @@ def test_naive_forecasts_repeat() -> None:
     assert LastValue().forecast(x, 3).flatten().tolist() == [5, 5, 5]
     assert SeasonalNaive(period=4).forecast(x, 6).flatten().tolist() == [2, 3, 4, 5, 2, 3]
     assert SeasonalNaive(period=8).forecast(x, 2).flatten().tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_maps_of_their_own_for_each_variate_have_the_names_of_a_list(count: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, count, 16)
+    trend = torch.stack(
+        [F.pad(x, (2, 2), mode="replicate")[..., i : i + 5].mean(-1) for i in range(16)], -1
+    )
+    dlinear, nlinear = DLinear(16, 4, 5, num_variates=count), NLinear(16, 4, num_variates=count)
+    state = save_state(dlinear_rules(dlinear), dlinear.state_dict())
+    state |= save_state(nlinear_rules(nlinear), nlinear.state_dict())
+
+    def applied(name: str, variate: int, rows: torch.Tensor) -> torch.Tensor:
+        return rows @ state[f"{name}.{variate}.weight"].T + state[f"{name}.{variate}.bias"]
+
+    for variate in range(count):
+        rows, smooth = x[:, variate], trend[:, variate]
+        expected = applied("Linear_Seasonal", variate, rows - smooth)
+        expected = expected + applied("Linear_Trend", variate, smooth)
+        assert torch.allclose(dlinear(x)[:, variate], expected, atol=1e-6)
+        expected = applied("Linear", variate, rows - rows[:, -1:]) + rows[:, -1:]
+        assert torch.allclose(nlinear(x)[:, variate], expected, atol=1e-6)
+
+
+def test_shared_maps_have_the_names_of_one_module() -> None:
+    names = {name for rule in dlinear_rules(DLinear(16, 4)) for name in rule.theirs}
+    assert "Linear_Trend.weight" in names
+    (weight, bias) = nlinear_rules(NLinear(16, 4))
+    assert (weight.theirs, bias.theirs) == (("Linear.weight",), ("Linear.bias",))
+
+
+def test_the_encoders_activation_can_be_the_rectifier() -> None:
+    torch.manual_seed(0)
+    layer = PostNormEncoderLayer(8, 2, 12, activation="relu")
+    x = torch.randn(2, 5, 8)
+    h = F.layer_norm(x + layer.attention(x), (8,))
+    expected = F.layer_norm(h + layer.down(layer.up(h).clamp_min(0)), (8,))
+    assert torch.allclose(layer(x), expected, atol=1e-6)

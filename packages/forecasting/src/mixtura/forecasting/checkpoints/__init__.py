@@ -3,6 +3,7 @@
 from mixtura.forecasting.checkpoints.dense import (
     dlinear_rules,
     itransformer_rules,
+    nlinear_rules,
     patchtst_rules,
 )
 from mixtura.forecasting.checkpoints.mohets import mohets_rules, network_rules
@@ -36,6 +37,7 @@ __all__ = [
     "moirai_moe_arguments",
     "moirai_moe_rules",
     "network_rules",
+    "nlinear_rules",
     "patchtst_rules",
     "save_moirai_moe",
     "save_state",

@@ -1,8 +1,10 @@
-"""Names of the dense baselines' tensors in the Time-Series-Library."""
+"""Names of the dense baselines' tensors in the Time-Series-Library (NLinear: in LTSF-Linear)."""
 
 from mixtura.forecasting.checkpoints.state_map import Rule, rename, squeeze, stack
+from mixtura.forecasting.networks.channel_linear import ChannelLinear
 from mixtura.forecasting.networks.dlinear import DLinear
 from mixtura.forecasting.networks.itransformer import ITransformer
+from mixtura.forecasting.networks.nlinear import NLinear
 from mixtura.forecasting.networks.patchtst import PatchTST
 
 
@@ -10,13 +12,24 @@ def dlinear_rules(network: DLinear) -> list[Rule]:
     """`Linear_Seasonal` and `Linear_Trend`, one of each or one per variate."""
     rules = []
     for ours, theirs in (("seasonal", "Linear_Seasonal"), ("trend", "Linear_Trend")):
-        count = len(getattr(network, ours).weight)
-        for kind in ("weight", "bias"):
-            names = [f"{theirs}.{kind}"]
-            if count > 1:
-                names = [f"{theirs}.{variate}.{kind}" for variate in range(count)]
-            rules.append(stack(f"{ours}.{kind}", names))
+        rules += channel_rules(ours, theirs, getattr(network, ours))
     return rules
+
+
+def nlinear_rules(network: NLinear) -> list[Rule]:
+    """`Linear`, one or one per variate; the names of its first release."""
+    return channel_rules("project", "Linear", network.project)
+
+
+def channel_rules(ours: str, theirs: str, linear: ChannelLinear) -> list[Rule]:
+    """A map along time: one module there for all variates, or a list with one for each."""
+    places = [theirs]
+    if linear.individual:
+        places = [f"{theirs}.{variate}" for variate in range(len(linear.weight))]
+    return [
+        stack(f"{ours}.{kind}", [f"{place}.{kind}" for place in places])
+        for kind in ("weight", "bias")
+    ]
 
 
 def patchtst_rules(network: PatchTST) -> list[Rule]:

@@ -10,6 +10,7 @@ class ChannelLinear(nn.Module):
 
     def __init__(self, length: int, horizon: int, num_variates: int | None = None) -> None:
         super().__init__()
+        self.individual = num_variates is not None
         stack = [nn.Linear(length, horizon) for _ in range(num_variates or 1)]
         self.weight = nn.Parameter(torch.stack([linear.weight.detach() for linear in stack]))
         self.bias = nn.Parameter(torch.stack([linear.bias.detach() for linear in stack]))

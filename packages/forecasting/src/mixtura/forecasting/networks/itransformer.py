@@ -8,7 +8,7 @@ from mixtura.core import configurable
 from mixtura.core.dropout import Dropout
 from mixtura.forecasting.networks.base import DirectNetwork
 from mixtura.forecasting.networks.instance_norm import WindowStatistics
-from mixtura.forecasting.networks.post_norm_encoder import PostNormEncoderLayer
+from mixtura.forecasting.networks.post_norm_encoder import Activation, PostNormEncoderLayer
 
 
 @configurable
@@ -25,6 +25,7 @@ class ITransformer(DirectNetwork):
         num_heads: attention heads.
         hidden_dim: width of the feed-forward networks.
         dropout: everywhere.
+        activation: of the feed-forward networks.
     """
 
     looks_at_marks = True
@@ -38,11 +39,13 @@ class ITransformer(DirectNetwork):
         num_heads: int = 8,
         hidden_dim: int = 512,
         dropout: float = 0.1,
+        activation: Activation = "gelu",
     ) -> None:
         super().__init__(context_length, horizon)
         self.embed = nn.Linear(context_length, dim)
         self.layers = nn.ModuleList(
-            PostNormEncoderLayer(dim, num_heads, hidden_dim, dropout) for _ in range(num_layers)
+            PostNormEncoderLayer(dim, num_heads, hidden_dim, dropout, activation)
+            for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(dim)
         self.head = nn.Linear(dim, horizon)

@@ -9,7 +9,7 @@ from mixtura.core.dropout import Dropout
 from mixtura.core.errors import InputError
 from mixtura.forecasting.networks.base import DirectNetwork
 from mixtura.forecasting.networks.instance_norm import WindowStatistics
-from mixtura.forecasting.networks.post_norm_encoder import PostNormEncoderLayer
+from mixtura.forecasting.networks.post_norm_encoder import Activation, PostNormEncoderLayer
 from mixtura.forecasting.networks.sinusoids import sinusoids
 
 
@@ -29,6 +29,7 @@ class PatchTST(DirectNetwork):
         num_heads: attention heads.
         hidden_dim: width of the feed-forward networks.
         dropout: everywhere, the head included.
+        activation: of the feed-forward networks.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class PatchTST(DirectNetwork):
         num_heads: int = 16,
         hidden_dim: int = 256,
         dropout: float = 0.2,
+        activation: Activation = "gelu",
     ) -> None:
         super().__init__(context_length, horizon)
         if context_length < patch_width:
@@ -51,7 +53,8 @@ class PatchTST(DirectNetwork):
         self.patch_width, self.stride = patch_width, stride
         self.embed = nn.Linear(patch_width, dim, bias=False)
         self.layers = nn.ModuleList(
-            PostNormEncoderLayer(dim, num_heads, hidden_dim, dropout) for _ in range(num_layers)
+            PostNormEncoderLayer(dim, num_heads, hidden_dim, dropout, activation)
+            for _ in range(num_layers)
         )
         self.norm = nn.BatchNorm1d(dim)
         num_patches = (context_length - patch_width) // stride + 2
