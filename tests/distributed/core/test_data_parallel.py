@@ -1,5 +1,6 @@
 """Data parallelism: idle experts, global counts, and sharded parameters."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,9 @@ def work(rank: int, folder: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_ddp_and_fsdp_equal_one_process(tmp_path: Path) -> None:
-    multiprocessing.spawn(work, (str(tmp_path),), nprocs=WORLD)
+    for needed in ("torch._dynamo", "torch.distributed.fsdp"):  # once, not in each process
+        import_module(needed)
+    multiprocessing.start_processes(work, (str(tmp_path),), nprocs=WORLD, start_method="fork")
     found = torch.load(tmp_path / "found.pt")
     for kind, make in KINDS.items():
         torch.manual_seed(1)

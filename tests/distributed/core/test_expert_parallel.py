@@ -87,7 +87,7 @@ def work(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.parametrize("world", [2, 4])
 def test_processes_together_equal_one(world: int, tmp_path: Path) -> None:
-    multiprocessing.spawn(work, (world, str(tmp_path)), nprocs=world)
+    multiprocessing.start_processes(work, (world, str(tmp_path)), nprocs=world, start_method="fork")
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(world)]
     for kind in EXPERTS:
         for case, sizes in enumerate(SIZES[world]):

@@ -33,7 +33,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def test_two_processes_count_together(tmp_path: Path) -> None:
-    multiprocessing.spawn(work, (str(tmp_path),), nprocs=2)
+    multiprocessing.start_processes(work, (str(tmp_path),), nprocs=2, start_method="fork")
     found = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     calls = [router()(units(rank)) for rank in range(2)]
     counts = calls[0].counts + calls[1].counts

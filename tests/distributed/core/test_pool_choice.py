@@ -31,7 +31,7 @@ def work(rank: int, folder: str) -> None:
 
 
 def test_thresholds_are_the_mean_over_ranks(tmp_path: Path):
-    multiprocessing.spawn(work, (str(tmp_path),), nprocs=WORLD)
+    multiprocessing.start_processes(work, (str(tmp_path),), nprocs=WORLD, start_method="fork")
     thresholds = [torch.load(tmp_path / f"{rank}.pt") for rank in range(WORLD)]
     assert torch.equal(*thresholds)
     kth = torch.stack([router()(inputs(r)).scores.topk(3, dim=0).values[-1] for r in range(WORLD)])
