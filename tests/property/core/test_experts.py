@@ -63,7 +63,8 @@ def test_gradients(case: ExpertsCase) -> None:
             call, {f"bank.{n}": w for n, w in zip(names, weights, strict=True)}, (rows,)
         )
 
-    assert torch.autograd.gradcheck(run, (x, weight, *values), atol=1e-4)
+    # Along a random direction of all inputs and outputs at once.
+    assert torch.autograd.gradcheck(run, (x, weight, *values), atol=1e-4, fast_mode=True)
 
 
 class Carried(torch.nn.Module):
