@@ -1,6 +1,7 @@
 """A process of a run that dies ends the run with an error in time; nothing waits for ever."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 from torch.utils.data import DataLoader, Dataset
 
 from mixtura.training import Constant, Trainer
 from tests.e2e.training.toyapp.main import main
 from tests.e2e.training.toyapp.model import ToyClassifier, ToyData, ToyNetwork
+
+ONE_CORE = pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch's advice
 
 
 class Deadly(Dataset):
@@ -57,6 +61,7 @@ def fit(data: pl.LightningDataModule, **options: Any) -> None:
     trainer.fit(ToyClassifier(ToyNetwork(), schedule=Constant()), datamodule=data)
 
 
+@ONE_CORE
 def test_a_worker_that_is_killed() -> None:
     begin = time.monotonic()
     seen = (
@@ -67,6 +72,7 @@ def test_a_worker_that_is_killed() -> None:
     assert time.monotonic() - begin < 30
 
 
+@ONE_CORE
 def test_the_command_line_says_what_may_be_done(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +86,7 @@ def test_the_command_line_says_what_may_be_done(
     assert "Traceback" not in said
 
 
+@ONE_CORE
 def test_a_worker_that_fails_names_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeadlyData, "how", "raise")
     with pytest.raises(OSError, match="sample 40 cannot be read"):
@@ -103,30 +110,46 @@ def deadly_rank(strategy: str, note: str) -> None:
     fit(ToyData(), devices=2, strategy=strategy, callbacks=[Dies(Path(note))])
 
 
-@pytest.mark.parametrize("strategy", ["ddp_fork", pytest.param("ddp", marks=pytest.mark.slow)])
-def test_a_rank_that_is_killed(strategy: str, repository: Path, tmp_path: Path) -> None:
-    """Whether Lightning forks the processes or starts each as a program of its own."""
+DEATH = "SIGKILL|Connection closed by peer|reset by peer"
+
+
+def test_a_forked_rank_that_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "note"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", __name__, strategy, str(note)],
+    with pytest.raises((ProcessExitedException, ProcessRaisedException), match=DEATH):
+        deadly_rank("ddp_fork", str(note))
+    assert time.time() - float(note.read_text()) < 60, "it hung"
+    assert not running("ppid", os.getpid()), "a process was left behind"
+
+
+@pytest.mark.slow
+def test_a_started_rank_that_is_killed(repository: Path, tmp_path: Path) -> None:
+    """Where Lightning starts each process as a program of its own."""
+    note = tmp_path / "note"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", __name__, "ddp", str(note)],
         cwd=repository,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=900,
+        start_new_session=True,
     )
+    said = process.communicate(timeout=900)[0]
     took = time.time() - float(note.read_text())
-    assert done.returncode != 0
-    said = done.stdout + done.stderr
-    assert "SIGKILL" in said or "Connection closed by peer" in said or "reset by peer" in said, said
+    assert process.returncode != 0
+    assert re.search(DEATH, said), said
     assert took < 60, "it hung"
-    assert not left(str(os.getpid())), "a process was left behind"
+    assert not running("sid", process.pid), "a process was left behind"
 
 
-def left(parent: str) -> list[str]:
-    """Processes of this test that still run."""
-    listed = subprocess.run(["ps", "-eo", "ppid=,args="], capture_output=True, text=True).stdout
-    mine = (line.split(None, 1) for line in listed.splitlines())
-    return [args for number, args in mine if number == parent and __name__ in args]
+def running(column: str, number: int) -> list[str]:
+    """The processes with that number in a column of `ps`, other than `ps` itself."""
+    listed = subprocess.run(["ps", "-eo", f"{column}=,stat=,args="], capture_output=True, text=True)
+    rows = (line.split(None, 2) for line in listed.stdout.splitlines())
+    return [
+        args
+        for found, state, args in rows
+        if int(found) == number and state[0] != "Z" and not args.startswith("ps ")
+    ]
 
 
 if __name__ == "__main__":
