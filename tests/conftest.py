@@ -2,7 +2,7 @@
 
 The import hook of jaxtyping checks each annotation of `mixtura` with beartype (`addopts` in
 pyproject.toml). torch.compile cannot trace them, so a test marked `compile` runs in a second
-pytest process without the hook, which the marked tests of a file share. They may use the inductor
+pytest process without the hook, which all marked tests share. They may use the inductor
 back end only if a C++ compiler is there (`shutil.which("c++")`); "eager" always works.
 To run any test without the checks: `pytest --jaxtyping-packages= PATH`.
 """
@@ -25,7 +25,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 OUTCOMES = "MIXTURA_UNCHECKED_OUTCOMES"
 
-marked_tests = pytest.StashKey[dict[Path, list[str]]]()
+marked_tests = pytest.StashKey[list[str]]()
 unchecked_outcomes = pytest.StashKey[dict[str, tuple[str, str]]]()
 
 # A shape-checked call is slow at times; in continuous integration the examples do not change.
@@ -51,11 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Remember the selected tests of compiled code, by file."""
-    marked: dict[Path, list[str]] = {}
-    for item in session.items:
-        if item.get_closest_marker("compile"):
-            marked.setdefault(item.path, []).append(item.nodeid)
+    """Remember the selected tests of compiled code."""
+    marked = [item.nodeid for item in session.items if item.get_closest_marker("compile")]
     session.config.stash[marked_tests] = marked
     session.config.stash[unchecked_outcomes] = {}
 
@@ -67,12 +64,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not config.getoption("jaxtyping_packages") or not pyfuncitem.get_closest_marker("compile"):
         return None
     outcomes = config.stash[unchecked_outcomes]
-    waiting = config.stash[marked_tests].pop(pyfuncitem.path, None)
-    if waiting is not None:
-        outcomes.update(run_unchecked(waiting))
-    outcome, text = outcomes.get(
-        pyfuncitem.nodeid, ("failed", "The process without shape checks ended before this test.")
-    )
+    if pyfuncitem.nodeid not in outcomes:
+        outcomes.update(run_unchecked(config.stash[marked_tests]))
+    outcome, text = outcomes[pyfuncitem.nodeid]
     if outcome == "skipped":
         pytest.skip(text)
     if outcome == "failed":
@@ -81,12 +75,27 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 def run_unchecked(tests: list[str]) -> dict[str, tuple[str, str]]:
-    """Run tests in a fresh pytest without the import hook; gives outcome and text by test."""
-    command = [sys.executable, "-m", "pytest", "--jaxtyping-packages=", "-m", "", "-q", *tests]
-    with tempfile.NamedTemporaryFile("r") as lines:
-        environment = {**os.environ, OUTCOMES: lines.name}
-        subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL)
-        return dict(map(json.loads, lines))
+    """Run tests in a fresh pytest without the import hook; gives outcome and text by test.
+
+    A test that ends the process has failed; those after it are run in another one.
+    """
+    command = [sys.executable, "-m", "pytest", "--jaxtyping-packages=", "-m", "", "-q"]
+    outcomes: dict[str, tuple[str, str]] = {}
+    while waiting := [test for test in tests if test not in outcomes]:
+        with tempfile.NamedTemporaryFile("r") as lines:
+            environment = {**os.environ, OUTCOMES: lines.name}
+            subprocess.run(
+                [*command, *waiting], cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL
+            )
+            found = dict(map(json.loads, lines))
+        outcomes |= found or {waiting[0]: ("failed", "It ended the process without shape checks.")}
+    return outcomes
+
+
+def pytest_runtest_teardown() -> None:
+    """Each test of compiled code begins with nothing compiled."""
+    if OUTCOMES in os.environ and "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
