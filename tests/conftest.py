@@ -92,9 +92,9 @@ def run_unchecked(tests: list[str]) -> dict[str, tuple[str, str]]:
     return outcomes
 
 
-def pytest_runtest_teardown() -> None:
-    """Each test of compiled code begins with nothing compiled."""
-    if OUTCOMES in os.environ and "torch._dynamo" in sys.modules:
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Each test of compiled code begins with nothing compiled: layers share their code."""
+    if not item.config.getoption("jaxtyping_packages") and "torch._dynamo" in sys.modules:
         sys.modules["torch._dynamo"].reset()
 
 

@@ -21,12 +21,6 @@ from mixtura.core import (
 pytestmark = pytest.mark.compile
 
 
-@pytest.fixture(autouse=True)
-def _nothing_compiled() -> None:
-    """Layers share their code, and what is compiled for one counts for the next."""
-    torch._dynamo.reset()
-
-
 KINDS = {
     "glu": lambda: GLUExperts(4, 16, 24, bias=True),
     "mlp": lambda: MLPExperts(4, 15, 23, out_dim=15),  # sizes that are not aligned
