@@ -37,15 +37,15 @@ class Auto(Dispatch):
     ) -> Float[Tensor, "units *out"]:
         """Whatever the chosen dispatch gives."""
         name = choose(experts, x, routing)
-        if not torch.compiler.is_compiling() and name not in self._told:
+        if name not in self._told and not torch.compiler.is_compiling():
             self._told.add(name)
             logger.info(
                 "dispatch %s for %s with %d experts: %d assignments of %d units, %s on %s",
                 name,
                 type(experts).__name__,
                 experts.num_experts,
-                len(routing.expert),
-                len(x),
+                routing.expert.shape[0],
+                x.shape[0],
                 x.dtype,
                 x.device.type,
             )
@@ -67,11 +67,12 @@ def choose(experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing) 
         return "grouped_mm" if stacked and not torch.compiler.is_exporting() else "dense_all"
     if not stacked:
         return "sorted_loop"
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return "grouped_mm"
-    if experts.kernel_now() is None or routing.place is None:
+    if experts.kernel_now() is None or routing.index is None:
         return "sorted_loop"
-    rows = len(routing.expert) * math.prod(x.shape[1:-1])
+    shape = x.shape
+    rows = routing.expert.shape[0] * (1 if len(shape) == 2 else math.prod(shape[1:-1]))
     if rows <= FEW_ROWS and experts.num_experts <= 8:
         precise = x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
         return "grouped_mm" if precise else "padded_bmm"

@@ -75,20 +75,30 @@ class _Grouped(torch.autograd.Function):
         weights, kept = rest[: len(work.names)], rest[len(work.names) :]
         if torch.is_grad_enabled():
             return None, *second_derivative(work, grads[0], x, weight, weights)
-        routing, layout = work.routing, _layout(work, x)
+        routing = work.routing
         assert routing.place is not None
-        grad = grads[0].to(x.dtype)
-        inner = math.prod(x.shape[1:-1])
+        width, inner = grads[0].shape[-1], math.prod(x.shape[1:-1])
         wanted = zip(work.names, weights, ctx.needs_input_grad[3:], strict=True)
         into = {name: value for name, value, want in wanted if want}
-        gates = weight.reshape(-1).index_select(0, routing.order).to(x.dtype)
+        gates = weight.reshape(-1).index_select(0, routing.order)[:, None].to(x.dtype)
+        grad = grads[0].to(x.dtype).index_select(0, routing.sorted_unit).view(len(gates), -1)
+        if work.keep == Keep.MORE:
+            outputs, *kept = kept
+            per_row = (grad * outputs).sum(1, keepdim=True)
+            grad.mul_(gates)
+            given = None
+        else:
+            per_row = None
+            given = gates if inner == 1 else gates.repeat_interleave(inner, 0)
+        weighted = [grad.view(-1, width)]
+        del grad
         grad_rows, grad_gates = work.kernel.backward(
-            grad.index_select(0, routing.sorted_unit).view(-1, grad.shape[-1]),
-            (gates if inner == 1 else gates.repeat_interleave(inner))[:, None],
+            weighted.pop(),  # nobody else holds it, so that the kernel can free it
+            given,
             x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1]),
             tuple(kept),
             work.named(weights),
-            layout,
+            _layout(work, x),
             into,
         )
         grad_x = None
@@ -97,9 +107,10 @@ class _Grouped(torch.autograd.Function):
             grad_x = collect(grad_rows, routing.place).view_as(x)
         grad_weight = None
         if ctx.needs_input_grad[2]:
-            assert grad_gates is not None
-            per_row = grad_gates.view(-1, inner)
-            per_row = _only_live(per_row.sum(1, keepdim=True) if inner > 1 else per_row, routing)
+            if per_row is None:
+                assert grad_gates is not None
+                per_row = grad_gates.view(-1, inner).sum(1, keepdim=True)
+            per_row = _only_live(per_row, routing)
             grad_weight = per_row[:, 0].index_select(0, routing.inverse)
             grad_weight = grad_weight.view_as(weight).to(weight.dtype)
         return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
@@ -117,14 +128,10 @@ def _forward(
         _layout(work, x),
         work.keep,
     )
-    outputs = outputs.view(len(routing.expert), -1)
-    gates = weight.reshape(-1).index_select(0, routing.order)[:, None]
-    if work.out_dtype == x.dtype:
-        outputs.mul_(gates.to(x.dtype))
-    else:
-        outputs = outputs * gates
-    y = collect(_only_live(outputs, routing), routing.place)
-    return y.view(*x.shape[:-1], -1), kept
+    outputs = _only_live(outputs.view(len(routing.expert), -1), routing)
+    wide = outputs.to(work.out_dtype)
+    y = collect(wide, routing.place, weight.view_as(routing.place).to(wide.dtype))
+    return y.view(*x.shape[:-1], -1), (outputs, *kept) if work.keep == Keep.MORE else kept
 
 
 def _layout(work: Work, x: Tensor) -> GroupedKernel:

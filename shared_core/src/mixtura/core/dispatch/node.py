@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mixtura.core.dispatch.huge_pages import empty_like
 from mixtura.core.experts.kernel import Keep, Kernel
 from mixtura.core.experts.layouts import Single
 from mixtura.core.experts.stacked import StackedExperts
@@ -125,8 +126,8 @@ def work_for(
 def _keep(x: Tensor, routing: Routing) -> Keep:
     if not torch.is_grad_enabled():
         return Keep.NOTHING
-    rows = len(routing.expert) * math.prod(x.shape[1:-1])
-    return Keep.MORE if x.device.type == "cpu" and rows <= FEW_ROWS else Keep.LEAST
+    rows = routing.expert.shape[0] * math.prod(x.shape[1:-1])
+    return Keep.MORE if rows <= FEW_ROWS and x.is_cpu else Keep.LEAST
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -141,7 +142,7 @@ def gradient_buffers(
 ) -> dict[str, Tensor]:
     """Empty stacked gradients of the weights that want one."""
     return {
-        name: torch.empty_like(weight)
+        name: empty_like(weight)
         for name, weight, want in zip(names, weights, wanted, strict=True)
         if want
     }

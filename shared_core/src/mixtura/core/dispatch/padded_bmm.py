@@ -1,6 +1,5 @@
 """Every expert gets as many rows as the busiest one: batched matrix products."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -92,19 +91,28 @@ class _Padded(torch.autograd.Function):
         work: Work = ctx.work
         x, weight, *rest = ctx.saved_tensors
         weights, rest = rest[: len(work.names)], rest[len(work.names) :]
-        unit, place, gates, slot, *kept = rest
+        unit, place, slot, outputs, *kept = rest
         if torch.is_grad_enabled():
             return None, *second_derivative(work, grads[0], x, weight, weights)
         routing, counts = work.routing, work.known_counts
         experts, total = len(counts), sum(counts)
-        grad = grads[0].to(x.dtype)
-        inner = math.prod(x.shape[1:-1])
+        order = routing.order[:total]
         into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
-        gate = gates.to(x.dtype)
-        gate = gate if inner == 1 else gate.repeat_interleave(inner)
-        grad_rows, grad_gates = work.kernel.backward(
-            grad.index_select(0, unit).view(experts, -1, grad.shape[-1]),
-            gate.view(experts, -1, 1),
+        gates = weight.reshape(-1).index_select(0, order).to(x.dtype)
+        gates = gates.new_zeros(len(unit)).index_copy_(0, slot, gates)
+        width = grads[0].shape[-1]
+        grad = grads[0].to(x.dtype).index_select(0, unit).view(len(unit), -1)
+        grad_weight = None
+        if ctx.needs_input_grad[2]:
+            per_place = (grad * outputs).sum(1)
+            grad_weight = weight.new_zeros(weight.numel())
+            chosen = per_place.index_select(0, slot).to(weight.dtype)
+            grad_weight = grad_weight.index_copy_(0, order, chosen).view_as(weight)
+        weighted = [grad.mul_(gates[:, None]).view(experts, -1, width)]
+        del grad
+        grad_rows, _ = work.kernel.backward(
+            weighted.pop(),  # nobody else holds it, so that the kernel can free it
+            None,
             x.index_select(0, unit).view(experts, -1, x.shape[-1]),
             tuple(kept),
             work.named(weights),
@@ -114,15 +122,6 @@ class _Padded(torch.autograd.Function):
         grad_x = None
         if ctx.needs_input_grad[1]:
             grad_x = _to_units(grad_rows.view(len(unit), -1), place, work).view_as(x)
-        grad_weight = None
-        if ctx.needs_input_grad[2]:
-            assert grad_gates is not None
-            per_place = grad_gates.view(len(unit), -1)
-            per_place = per_place.sum(1) if inner > 1 else per_place[:, 0]
-            grad_weight = weight.new_zeros(weight.numel())
-            chosen = per_place.index_select(0, slot).to(weight.dtype)
-            grad_weight.index_copy_(0, routing.order[:total], chosen)
-            grad_weight = grad_weight.view_as(weight)
         return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
 
 
@@ -130,32 +129,28 @@ def _forward(
     work: Work, x: Tensor, weight: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Sums per unit, and what backward needs besides the inputs."""
-    routing, counts = work.routing, work.known_counts
-    source, slot = pad(routing, counts)
+    routing = work.routing
+    source, slot = pad(routing, work.known_counts)
+    experts, places = source.shape[0], source.numel()
     unit = routing.sorted_unit.index_select(0, source.view(-1))
-    place = _place(routing, slot, source.numel())
-    gates = weight.reshape(-1).index_select(0, routing.order[: sum(counts)])
-    padded_gates = gates.new_zeros(source.numel()).index_copy_(0, slot, gates)
-    if work.out_dtype == x.dtype:
-        padded_gates = padded_gates.to(x.dtype)
+    del source
+    place = _place(routing, slot, places)
     outputs, kept = work.kernel.forward(
-        x.index_select(0, unit).view(len(source), -1, x.shape[-1]),
+        x.index_select(0, unit).view(experts, -1, x.shape[-1]),
         work.named(weights),
         Batched(),
         min(work.keep, Keep.LEAST),  # padding takes memory enough
     )
-    outputs = outputs.view(len(unit), -1)
-    narrow = outputs.dtype == padded_gates.dtype
-    weighted = (torch.mul if not narrow else torch.Tensor.mul_)(outputs, padded_gates[:, None])
-    y = _to_units(weighted, place, work)
-    return y.view(*x.shape[:-1], -1), (unit, place, padded_gates, slot, *kept)
+    outputs = outputs.view(places, -1)
+    y = _to_units(outputs.to(work.out_dtype), place, work, weight.view_as(place))
+    return y.view(*x.shape[:-1], -1), (unit, place, slot, outputs, *kept)
 
 
-def _to_units(rows: Tensor, place: Tensor, work: Work) -> Tensor:
-    """Sums over each unit's choices; the place behind the last one is of no expert."""
+def _to_units(rows: Tensor, place: Tensor, work: Work, weight: Tensor | None = None) -> Tensor:
+    """Sums over each unit's choices, weighted or not; the place behind the last is of no expert."""
     if work.total < len(work.routing.expert):
         rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
-    return collect(rows, place)
+    return collect(rows, place, None if weight is None else weight.to(rows.dtype))
 
 
 def _place(routing: Routing, slot: Tensor, nowhere: int) -> Tensor:

@@ -46,7 +46,7 @@ def can_be_a_node(experts: StackedExperts, routing: Routing) -> bool:
     """Whether kernel, routing and mode allow it; compiled code and transforms do not."""
     return (
         experts.kernel_now() is not None
-        and routing.place is not None
+        and routing.index is not None
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
     )

@@ -100,11 +100,13 @@ class GLUKernel:
         gated, up = both.chunk(2, -1)
         kept: tuple[Tensor, ...] = ()
         if keep == Keep.NOTHING:
-            hidden = activate_(self.name, gated).mul_(up)
+            hidden = layout.packed(activate_(self.name, gated).mul_(up))
         else:
             activated = activation_function(self.name)(gated)
             hidden = activated * up
             kept = (both,) if keep == Keep.LEAST else (both, activated)
+            del activated
+        del both, gated, up
         return layout.linear(hidden, weights["down"], weights["down_bias"]), kept
 
     def backward(
@@ -123,9 +125,9 @@ class GLUKernel:
         gated, up = both.chunk(2, -1)
         activated = made[0] if made else activation_function(self.name)(gated)
         hidden = activated * up
-        grad_hidden = layout.rows_gradient(grad, weights["down"])
-        grad_gate = None
+        grad_gate = grad_hidden = None
         if gate is not None:
+            grad_hidden = layout.rows_gradient(grad, weights["down"])
             grad_gate = (grad_hidden * hidden).sum(-1, keepdim=True)
             if weights["down_bias"] is not None:
                 grad_gate += (grad * layout.vector(weights["down_bias"])).sum(-1, keepdim=True)
@@ -135,6 +137,8 @@ class GLUKernel:
         del hidden
         if "down_bias" in into:
             layout.bias_gradient(grad if gate is None else grad * gate, into, "down_bias")
+        if grad_hidden is None:
+            grad_hidden = layout.rows_gradient(grad, weights["down"])
         del grad
         grad_both = torch.empty_like(both)
         grad_gated, grad_up = grad_both.chunk(2, -1)

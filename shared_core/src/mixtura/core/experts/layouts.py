@@ -28,6 +28,10 @@ class Layout:
         """A parameter of shape (experts, ...) made to broadcast against rows."""
         raise NotImplementedError
 
+    def packed(self, rows: Tensor) -> Tensor:
+        """Rows that may be a part of wider ones, as `linear` takes them without a copy."""
+        return rows
+
     def rows_gradient(self, grad: Tensor, weight: Any, out: Tensor | None = None) -> Tensor:
         """`grad W`: from outputs of `linear` back to its rows, put into `out` if it is given."""
         return torch.matmul(grad, weight, out=out)
@@ -124,6 +128,10 @@ class Pieces(Layout):
 
 class Batched(Layout):
     """Every expert has as many rows: weights (experts, out, in), rows (experts, rows, ..., in)."""
+
+    def packed(self, rows: Tensor) -> Tensor:
+        """A batched product would copy what is not contiguous."""
+        return rows.contiguous()
 
     def linear(
         self,
