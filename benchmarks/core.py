@@ -32,6 +32,8 @@ SHAPES = (
     # Seg-MoE on ETTh1 (segmoe/etth1-96): 32 windows of 7 variates in 64 patches, padded
     Shape(32 * 7 * 22 * 3, 64, 128, 4, 1, segment=3, name="segmoe/etth1-96 layer 1"),
     Shape(32 * 7 * 13 * 5, 64, 128, 4, 1, segment=5, name="segmoe/etth1-96 layers 2 to 4"),
+    # Time-MoE 50M (timemoe/pretrain): one of its packed sequences
+    Shape(4096, 384, 1536 // 2, 8, 2, name="timemoe/pretrain, 1 sequence of 16"),
 )
 DTYPES = (torch.float32, torch.bfloat16)
 MODES = ("forward", "forward+backward")
@@ -84,7 +86,8 @@ def table(rows: list[dict]) -> str:
 
 def written(rows: list[dict], told: str, command: str) -> str:
     """The whole report."""
-    text = [f"# Dispatches of the core\n\n{told}\n\n```\n{__doc__.strip()}\n\nrun: {command}\n```"]
+    about = (__doc__ or "").strip()
+    text = [f"# Dispatches of the core\n\n{told}\n\n```\n{about}\n\nrun: {command}\n```"]
     parts: dict[tuple[str, str, str], list[dict]] = {}
     for row in rows:
         parts.setdefault(part_of(row), []).append(row)

@@ -41,7 +41,8 @@ class Shape:
 
     def __str__(self) -> str:
         sizes = f"({self.tokens},{self.dim},{self.hidden},{self.experts},{self.k})"
-        return f"{sizes} {self.name} by {self.segment}" if self.name else sizes
+        together = f" by {self.segment}" if self.segment > 1 else ""
+        return f"{sizes} {self.name}{together}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Layer:
             gate, up = gate_up(x).chunk(2, -1)
             return down(F.silu(gate) * up)
 
-        return Contender(run, [gate_up.weight, down.weight])
+        return Contender(run, [*gate_up.parameters(), *down.parameters()])
 
     def bare(self, backward: bool, *, fresh: bool = False) -> Contender:
         """The matrix products of the same split and nothing else, into memory that is there.
@@ -224,9 +225,8 @@ class Layer:
         )
         config._experts_implementation = implementation
         peer = MixtralExperts(config).to(self.dtype)
-        with torch.no_grad():
-            peer.gate_up_proj.copy_(self.experts.gate_up)
-            peer.down_proj.copy_(self.experts.down)
+        weights = {"gate_up_proj": self.experts.gate_up, "down_proj": self.experts.down}
+        peer.load_state_dict(weights)
         index = self.each_token(self.index)
 
         def run(x: Tensor, weight: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ class Layer:
             dim=shape.dim,
             num_experts=shape.experts,
             gating_top_n=shape.k,
-            expert_hidden_mult=1.5 * shape.hidden / shape.dim,
+            expert_hidden_mult=1.5 * shape.hidden / shape.dim,  # pyright: ignore[reportArgumentType]
             capacity_factor_train=1.25 * shape.k,
             capacity_factor_eval=1.25 * shape.k,
         ).to(self.dtype)
