@@ -1,10 +1,14 @@
 """What the command line answers without torch, and how fast."""
 
 import os
+import pty
 import resource
+import select
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,6 +125,74 @@ def test_completion_works_in_fish(
         check=True,
     )
     assert [line.split()[0] for line in done.stdout.splitlines()] == [offered]
+
+
+ZSHRC = """
+fpath=($ZDOTDIR $fpath)
+autoload -Uz compinit
+compinit -u -D
+write-line() { print -r -- "$BUFFER" >> $ZDOTDIR/lines; zle kill-whole-line }
+zle -N write-line
+bindkey '^]' write-line
+PROMPT='ready> '
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_completion_works_in_zsh(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Typed at a terminal, with Tab behind each line; the first one loads the script."""
+    completed = {
+        "insp": "inspect ",
+        "fit --config ti": "fit --config tiny ",
+        "fit --config=ti": "fit --config=tiny ",
+        "fit --model ToyC": "fit --model ToyClassifier ",
+        "fit --trainer.max_e": "fit --trainer.max_epochs ",
+        "inspect --comp": "inspect --compare ",
+        "benchmark to": "benchmark toys ",
+        "completion f": "completion fish ",
+        "test --ckpt_path las": "test --ckpt_path last.ckpt ",
+        "test --ckpt_path=las": "test --ckpt_path=last.ckpt ",
+    }
+    ask("completion", "zsh")
+    (tmp_path / "_mixtura-toy").write_text(capsys.readouterr().out)
+    (tmp_path / ".zshrc").write_text(ZSHRC)
+    (tmp_path / "last.ckpt").touch()
+    terminal, shells_end = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-i"],
+        cwd=tmp_path,
+        env={**os.environ, "ZDOTDIR": str(tmp_path), "TERM": "dumb"},
+        stdin=shells_end,
+        stdout=shells_end,
+        stderr=shells_end,
+        start_new_session=True,
+    )
+    os.close(shells_end)
+    try:
+        wait_for(terminal, "ready> ")
+        for typed in completed:
+            os.write(terminal, f"mixtura-toy {typed}\t\x1d".encode())
+        wait_for(terminal, lambda: count(tmp_path / "lines") == len(completed))
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(terminal)
+    lines = (tmp_path / "lines").read_text().splitlines()
+    assert lines == [f"mixtura-toy {line}" for line in completed.values()]
+
+
+def wait_for(terminal: int, sign: str | Callable[[], bool]) -> None:
+    """Read what the shell says until it says `sign`, or until something is so."""
+    said, deadline = "", time.monotonic() + 60
+    while not (sign in said if isinstance(sign, str) else sign()):
+        assert time.monotonic() < deadline, said
+        if select.select([terminal], [], [], 0.05)[0]:
+            said += os.read(terminal, 4096).decode(errors="replace")
+
+
+def count(path: Path) -> int:
+    """The lines of a file that may not be there."""
+    return len(path.read_text().splitlines()) if path.exists() else 0
 
 
 @pytest.mark.parametrize(

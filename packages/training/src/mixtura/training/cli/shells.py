@@ -33,20 +33,25 @@ ZSH = """\
 #compdef {program}
 # {program} completion; put this into a file named _{program} on your $fpath.
 _{function}() {{
-  local flags
+  local flags word="${{words[CURRENT]}}" previous="${{words[CURRENT-1]}}"
   if (( CURRENT == 2 )); then
     compadd -- {verbs} --help --version
     return
   fi
-  case "${{words[CURRENT-1]}}" in
+  if [[ "$word" == --*=* ]]; then
+    previous="${{word%%=*}}"
+    compset -P '*='
+  fi
+  case "$previous" in
 {values}
   esac
   case "${{words[2]}}" in
 {flags}
   esac
-  if [[ "${{words[CURRENT]}}" == -* ]]; then compadd -- ${{=flags}}; else _files; fi
+  if [[ "$word" == --*=* ]] || [[ "$word" != -* ]]; then _files; else compadd -- ${{=flags}}; fi
 }}
-compdef _{function} {program}
+# Found on $fpath, this file is the body of a function and completes at once.
+if [ "${{funcstack[1]}}" = "_{program}" ]; then _{function}; else compdef _{function} {program}; fi
 """
 
 FISH = """\
