@@ -28,6 +28,8 @@ class Environments:
         family: true family of each environment (environments,), or None where it is not known.
             It is used to score family recovery and never shown to a model.
         parameters: true parameters (environments, parameters) or None.
+        lengths: samples of each trajectory (environments, trajectories) where they differ, 0 for
+            one that is not there; what lies beyond in `x` is padding. None where all are whole.
 
     Raises:
         DynamicsDataError: for shapes that do not belong together, times that do not increase or
@@ -38,6 +40,7 @@ class Environments:
     t: np.ndarray
     family: np.ndarray | None = None
     parameters: np.ndarray | None = None
+    lengths: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         x = np.asarray(self.x)
@@ -63,6 +66,8 @@ class Environments:
                 raise DynamicsDataError(
                     f"expected one entry of {name} per environment ({x.shape[0]}), got {len(value)}"
                 )
+        if self.lengths is not None:
+            object.__setattr__(self, "lengths", checked_lengths(np.asarray(self.lengths), x.shape))
         object.__setattr__(self, "x", x)
         object.__setattr__(self, "t", t)
 
@@ -78,13 +83,13 @@ class Environments:
 
     def every(self, stride: int) -> "Environments":
         """Keep each `stride`-th time, the first one included."""
-        return Environments(
-            self.x[:, :, ::stride], self.t[:, ::stride], self.family, self.parameters
-        )
+        lengths = None if self.lengths is None else -(-self.lengths // stride)
+        return replace(self, x=self.x[:, :, ::stride], t=self.t[:, ::stride], lengths=lengths)
 
     def trajectories(self, which: slice | list[int]) -> "Environments":
         """Keep some trajectories of each environment."""
-        return Environments(self.x[:, which], self.t, self.family, self.parameters)
+        lengths = None if self.lengths is None else self.lengths[:, which]
+        return replace(self, x=self.x[:, which], lengths=lengths)
 
     def select(self, which: slice | list[int] | np.ndarray) -> "Environments":
         """Keep some environments."""
@@ -93,6 +98,7 @@ class Environments:
             self.t[which],
             None if self.family is None else np.asarray(self.family)[which],
             None if self.parameters is None else np.asarray(self.parameters)[which],
+            None if self.lengths is None else self.lengths[which],
         )
 
 
@@ -150,6 +156,23 @@ class DynamicsData:
             "ood_train": self.ood_train,
             "ood_test": self.ood_test,
         }
+
+
+def checked_lengths(lengths: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Lengths that fit the states; None where every trajectory is whole."""
+    if lengths.shape != shape[:2] or lengths.min() < 0 or lengths.max() > shape[2]:
+        raise DynamicsDataError(
+            f"expected a length between 0 and {shape[2]} for each of {shape[0]} environments and "
+            f"{shape[1]} trajectories, got shape {lengths.shape}"
+            + (f" and {lengths.min()} to {lengths.max()}" if lengths.size else "")
+        )
+    short = np.flatnonzero(lengths.max(1) < 2)
+    if len(short):
+        raise DynamicsDataError(
+            f"environment {short[0]} has no trajectory of two samples or more; leave it out, or "
+            "keep more of its samples"
+        )
+    return None if (lengths == shape[2]).all() else lengths.astype(np.int64)
 
 
 def check_times(t: np.ndarray) -> None:

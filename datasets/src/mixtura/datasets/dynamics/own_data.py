@@ -12,39 +12,94 @@ __all__ = ["from_arrays", "read_arrays", "read_folder"]
 
 
 def from_arrays(
-    states: Sequence[np.ndarray], times: Sequence[np.ndarray] | np.ndarray
+    states: Sequence[np.ndarray | Sequence[np.ndarray]],
+    times: Sequence[np.ndarray] | np.ndarray,
 ) -> Environments:
     """One array (trajectories, times, dims) or (times, dims) per environment.
 
+    An environment may also be a list of arrays (times, dims), its trajectories. Environments may
+    differ in their trajectories, and trajectories in their length; each holds the first samples of
+    its environment's times.
+
     Args:
-        states: of each environment; the same number of trajectories, times and dimensions.
+        states: of each environment, all of the same dimensions.
         times: shared (times), or one row per environment; they need not be equidistant.
 
     Raises:
-        DynamicsDataError: for environments that differ in size (which one, and how).
+        DynamicsDataError: for environments that differ in dimensions, or that have other times than
+            samples (which one, and how).
     """
-    arrays = [np.asarray(x, dtype=np.float64) for x in states]
-    arrays = [x[None] if x.ndim == 2 else x for x in arrays]
-    if not arrays:
+    all_series = [trajectories_of(number, x) for number, x in enumerate(states)]
+    if not all_series:
         raise DynamicsDataError("at least one environment is needed, got none")
-    for number, x in enumerate(arrays):
-        if x.ndim != 3:
-            raise DynamicsDataError(
-                f"environment {number} has shape {x.shape}; expected (trajectories, times, dims) "
-                "or (times, dims)"
-            )
-        for axis, what, remedy in (
-            (2, "state dimensions", "give the same variables, in the same order, to all"),
-            (1, "samples", "cut all to the shortest, or resample them"),
-            (0, "trajectories", "give the same number to all"),
-        ):
-            if x.shape[axis] != arrays[0].shape[axis]:
+    dims = all_series[0][0].shape[1]
+    for number, series in enumerate(all_series):
+        for one in series:
+            if one.shape[1] != dims:
                 raise DynamicsDataError(
-                    f"environment {number} has {x.shape[axis]} {what}, environment 0 has "
-                    f"{arrays[0].shape[axis]}; {remedy}"
+                    f"environment {number} has {one.shape[1]} state dimensions, environment 0 has "
+                    f"{dims}; give the same variables, in the same order, to all"
                 )
-    t = np.asarray(times, dtype=np.float64)
-    return Environments(np.stack(arrays), t)
+    samples = max(len(one) for series in all_series for one in series)
+    most = max(len(series) for series in all_series)
+    clocks = clocks_of(times, [max(len(one) for one in series) for series in all_series])
+    x = np.empty((len(all_series), most, samples, dims))
+    lengths = np.zeros((len(all_series), most), dtype=np.int64)
+    for number, series in enumerate(all_series):
+        for place in range(most):
+            one = series[place] if place < len(series) else series[0]
+            x[number, place] = np.pad(one, ((0, samples - len(one)), (0, 0)), mode="edge")
+        lengths[number, : len(series)] = [len(one) for one in series]
+    return Environments(x, np.stack([extended(t, samples) for t in clocks]), lengths=lengths)
+
+
+def trajectories_of(number: int, given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The trajectories (times, dims) of environment `number`."""
+    many = isinstance(given, np.ndarray) and given.ndim == 3
+    several = isinstance(given, list | tuple) and np.ndim(given[0]) == 2 if len(given) else False
+    series = [np.asarray(x, np.float64) for x in (given if many or several else [given])]
+    if not series or any(x.ndim != 2 for x in series):
+        raise DynamicsDataError(
+            f"environment {number} has shape {np.shape(series[0]) if series else ()}; expected "
+            "(trajectories, times, dims), (times, dims), or a list of the latter"
+        )
+    if min(len(x) for x in series) < 2:
+        raise DynamicsDataError(
+            f"environment {number} has a trajectory of {min(len(x) for x in series)} samples; give "
+            "two or more, or leave it out"
+        )
+    return series
+
+
+def clocks_of(times: Sequence[np.ndarray] | np.ndarray, samples: Sequence[int]) -> list[np.ndarray]:
+    """The times of each environment, as many as the samples of its longest trajectory."""
+    if np.ndim(times[0]) == 0:
+        shared = np.asarray(times, np.float64)
+        if len(shared) != max(samples):
+            raise DynamicsDataError(
+                f"the longest trajectory has {max(samples)} samples, the shared times are "
+                f"{len(shared)}; give one time per sample"
+            )
+        return [shared[:count] for count in samples]
+    if len(times) != len(samples):
+        raise DynamicsDataError(
+            f"there are {len(samples)} environments, but {len(times)} rows of times; give one "
+            "row per environment, or times that all share"
+        )
+    clocks = [np.asarray(row, np.float64) for row in times]
+    for number, (row, count) in enumerate(zip(clocks, samples, strict=True)):
+        if row.shape != (count,):
+            raise DynamicsDataError(
+                f"environment {number} has {count} samples, but times of shape {row.shape}; give "
+                "one time per sample"
+            )
+    return clocks
+
+
+def extended(clock: np.ndarray, samples: int) -> np.ndarray:
+    """Times that go on in their last step until there are enough."""
+    further = np.arange(1, samples - len(clock) + 1) * (clock[-1] - clock[-2])
+    return np.concatenate([clock, clock[-1] + further])
 
 
 SPLITS = ("train", "test", "ood_train", "ood_test", "long")
@@ -91,11 +146,12 @@ def read_folder(folder: Path) -> DynamicsData:
 def read_tables(folder: Path) -> Environments:
     """One CSV file per environment: a column `t`, columns of states, and `trajectory` if several.
 
-    Files are taken in order of name. Without a column `trajectory` a file is one trajectory.
+    Files are taken in order of name. Without a column `trajectory` a file is one trajectory. Files
+    and trajectories may differ in length.
 
     Raises:
-        DynamicsDataError: for missing columns, different lengths or dimensions, times that do not
-            increase or differ between trajectories.
+        DynamicsDataError: for missing or different columns, times that do not increase or differ
+            between trajectories.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
@@ -116,29 +172,24 @@ def read_tables(folder: Path) -> Environments:
             )
         columns = own
         groups = [g for _, g in table.groupby("trajectory")] if "trajectory" in table else [table]
-        lengths = sorted({len(group) for group in groups})
-        if len(lengths) != 1:
-            raise DynamicsDataError(
-                f"{path.name} holds trajectories of {lengths[0]} to {lengths[-1]} samples; "
-                "cut them to one length"
-            )
-        grid = groups[0]["t"].to_numpy(float)
-        for group in groups[1:]:
-            if not np.allclose(group["t"].to_numpy(float), grid):
+        clocks = [group["t"].to_numpy(float) for group in groups]
+        longest = max(clocks, key=len)
+        for number, clock in enumerate(clocks):
+            if not np.allclose(clock, longest[: len(clock)]):
                 raise DynamicsDataError(
-                    f"{path.name}: its trajectories have different times; resample them to one grid"
+                    f"{path.name}: trajectory {number} has other times than the longest one; let "
+                    "all begin at the same time and resample them to one grid"
                 )
-        states.append(np.stack([group[own].to_numpy(float) for group in groups]))
-        times.append(grid)
-    if len({len(t) for t in times}) == 1:
-        return from_arrays(states, np.stack(times))
-    return from_arrays(states, times[0])
+        states.append([group[own].to_numpy(float) for group in groups])
+        times.append(longest)
+    return from_arrays(states, times)
 
 
 def read_arrays(path: Path) -> DynamicsData:
     """An .npz file with `X` (environments, trajectories, times, dims) and `t`.
 
-    A leading axis of families, as in ODEBench's files, is flattened; `family` is optional.
+    A leading axis of families, as in ODEBench's files, is flattened; `family` and `lengths`
+    (environments, trajectories) are optional.
     """
     return DynamicsData(path.stem, train=read_split(path))
 
@@ -161,4 +212,4 @@ def read_split(path: Path) -> Environments:
         t = np.repeat(t, members, axis=0) if t.ndim == 2 else t
         family = np.repeat(np.arange(families), members)
         return Environments(x.reshape(-1, *x.shape[2:]), t, family)
-    return Environments(x, t, content.get("family"))
+    return Environments(x, t, content.get("family"), lengths=content.get("lengths"))

@@ -138,7 +138,7 @@ class Adaptation(nn.Module):
         if experts is not None:
             routing = one_expert_each(experts, system.mixer.num_experts)
         solution = system.mixer(contexts, data.x0, data.t, solver=system.solver, routing=routing)
-        return environment_losses(solution, data.x)
+        return environment_losses(solution, data)
 
     def descend(
         self, system: Reconstruction, data: Trajectories, contexts: Tensor, experts: Tensor | None

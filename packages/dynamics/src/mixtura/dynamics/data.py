@@ -84,6 +84,11 @@ class EnvironmentsDataModule(pl.LightningDataModule):
                     f"{self.val_trajectories} of {count} training trajectories cannot be held "
                     f"out; lower val_trajectories to {count - 1} or less"
                 )
+            if self.val_trajectories and data.train.lengths is not None:
+                raise InputError(
+                    "trajectories of different lengths or numbers cannot be held out by their "
+                    "number; set val_trajectories to 0"
+                )
             self._data = data
         return self._data
 

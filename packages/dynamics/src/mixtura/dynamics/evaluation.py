@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from mixtura.datasets.dynamics.environments import DynamicsData
 from mixtura.dynamics.adaptation import Adaptation, Adapted
@@ -14,6 +12,7 @@ from mixtura.dynamics.metrics.errors import mape, mse, rel_l2, rel_sq_pointwise
 from mixtura.dynamics.metrics.families import family_recovery, parameter_r2
 from mixtura.dynamics.reconstruction import Reconstruction
 from mixtura.dynamics.solvers import Solution
+from mixtura.dynamics.training.objective import environment_losses
 from mixtura.dynamics.trajectories import Trajectories
 
 __all__ = ["evaluate", "trajectory_scores"]
@@ -21,13 +20,11 @@ __all__ = ["evaluate", "trajectory_scores"]
 SCORES = {"mse": mse, "rel_l2": rel_l2, "rel_sq_pointwise": rel_sq_pointwise, "mape": mape}
 
 
-def trajectory_scores(
-    solution: Solution, true: Float[Tensor, "environments trajectories times dims"]
-) -> dict[str, float]:
+def trajectory_scores(solution: Solution, true: Trajectories) -> dict[str, float]:
     """Mean and standard deviation over environments of every error."""
     scores = {}
     for name, score in SCORES.items():
-        values = score(solution.states, true)
+        values = score(solution.states, true.x, true.observed)
         scores[name] = float(values.mean())
         scores[f"{name}_sd"] = float(values.std(correction=0))
     scores["failed"] = float((~solution.ok).sum())
@@ -51,13 +48,12 @@ def evaluate(
     if data.test is not None:
         test = Trajectories.of(data.test)
         solution = system(test.x0, test.t)
-        report["in_domain"] = trajectory_scores(solution, test.x)
-        report["in_domain_by_environment"] = mse(solution.states, test.x).tolist()
+        report["in_domain"] = trajectory_scores(solution, test)
+        report["in_domain_by_environment"] = environment_losses(solution, test).tolist()
         if data.leak_free is not None:
-            kept = data.leak_free
-            report["in_domain_leak_free_mse"] = float(
-                mse(solution.states[:, kept], test.x[:, kept]).mean()
-            )
+            kept, clean = data.leak_free, test.trajectories(data.leak_free)
+            errors = mse(solution.states[:, kept], clean.x, clean.observed)
+            report["in_domain_leak_free_mse"] = float(errors.mean())
         if system.mixer.experts.discrete:
             report["one_step_ahead_mse"] = one_step_ahead(system, test)
     if data.ood_train is not None and data.ood_test is not None:
@@ -85,7 +81,8 @@ def one_step_ahead(system: Reconstruction, test: Trajectories) -> float:
     """Mean squared error of a map applied to each observation, against the next one."""
     step = system.mixer.field(system.contexts, routing=system.route())
     states = step(system.scaled(test).x[:, :, :-1]) * system.scale + system.center
-    return float((states - test.x[:, :, 1:]).square().mean())
+    observed = None if test.observed is None else test.observed[:, :, 1:]
+    return float(mse(states, test.x[:, :, 1:], observed).mean())
 
 
 def out_of_domain(system: Reconstruction, data: DynamicsData, adapted: Adapted) -> dict[str, Any]:
@@ -94,13 +91,12 @@ def out_of_domain(system: Reconstruction, data: DynamicsData, adapted: Adapted) 
     test = Trajectories.of(data.ood_test)
     solution = system(test.x0, test.t, contexts=adapted.contexts, experts=adapted.experts)
     report: dict[str, Any] = {
-        "out_of_domain": trajectory_scores(solution, test.x),
-        "out_of_domain_by_environment": mse(solution.states, test.x).tolist(),
+        "out_of_domain": trajectory_scores(solution, test),
+        "out_of_domain_by_environment": environment_losses(solution, test).tolist(),
         "out_of_domain_experts": adapted.experts.tolist(),
     }
     if data.leak_free_ood is not None:
-        kept = data.leak_free_ood
-        report["out_of_domain_leak_free_mse"] = float(
-            mse(solution.states[:, kept], test.x[:, kept]).mean()
-        )
+        kept, clean = data.leak_free_ood, test.trajectories(data.leak_free_ood)
+        errors = mse(solution.states[:, kept], clean.x, clean.observed)
+        report["out_of_domain_leak_free_mse"] = float(errors.mean())
     return report

@@ -115,6 +115,11 @@ class ContextsDataModule(pl.LightningDataModule):
         for name in names:
             data = load_environments(name)
             split = data.train if data.long is None else data.long
+            if split.lengths is not None:
+                raise InputError(
+                    f"excerpts are drawn from trajectories of one length, those of {name} have "
+                    f"{split.lengths.min()} to {split.lengths.max()} samples; cut them"
+                )
             series.append(torch.as_tensor(split.x, dtype=torch.float32).flatten(0, 1))
             dt = float(split.t[0, 1] - split.t[0, 0])
         length = min(s.shape[1] for s in series)

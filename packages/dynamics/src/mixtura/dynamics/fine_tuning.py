@@ -65,7 +65,7 @@ class LowRankTuning(nn.Module):
         best, kept = float("inf"), []
         for step in range(self.steps + 1):
             solution = tuned.mixer(contexts, data.x0, data.t, solver=tuned.solver, routing=routing)
-            losses = environment_losses(solution, data.x)
+            losses = environment_losses(solution, data)
             mean = losses.mean().item()
             if mean < best:
                 best = mean

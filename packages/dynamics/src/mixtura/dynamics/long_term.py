@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mixtura.core import InputError
 from mixtura.datasets.dynamics.environments import Environments
 from mixtura.dynamics.metrics.horizon import mase, valid_prediction_time
 from mixtura.dynamics.metrics.lyapunov import (
@@ -106,6 +107,8 @@ def long_term_scores(
         steps: over which the model's exponent is averaged.
     """
     true = Trajectories.of(long)
+    if true.lengths is not None:
+        raise InputError("long runs must all have the same length; cut them to the shortest")
     states = system(true.x0, true.t).states
     report = []
     for number in range(len(true)):

@@ -119,12 +119,12 @@ class DynamicsModule(MoEModule):
     def task_loss(self, batch: Trajectories) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error, and the other errors, of the known environments."""
         states = self.network(batch.x0, batch.t).states
-        error = mse(states, batch.x).mean()
+        error = mse(states, batch.x, batch.observed).mean()
         return error, {
             "mse": error,
-            "rel_l2": rel_l2(states, batch.x).mean(),
-            "rel_sq_pointwise": rel_sq_pointwise(states, batch.x).mean(),
-            "mape": mape(states, batch.x).mean(),
+            "rel_l2": rel_l2(states, batch.x, batch.observed).mean(),
+            "rel_sq_pointwise": rel_sq_pointwise(states, batch.x, batch.observed).mean(),
+            "mape": mape(states, batch.x, batch.observed).mean(),
         }
 
     def test_step(self, batch: Trajectories, batch_idx: int) -> None:
@@ -155,7 +155,7 @@ class DynamicsModule(MoEModule):
         solution = self.network(batch.x0, batch.t)
         return {
             "t": batch.t,
-            "x": batch.x,
+            "x": batch.shown,
             "states": solution.states,
             "status": solution.status,
             "expert": self.network.family(),

@@ -67,14 +67,15 @@ class Reconstruction(Shared, nn.Module):
     @torch.no_grad()
     def standardise(self, data: Trajectories) -> None:
         """Take center and scale from training data."""
-        flat = data.x.reshape(-1, data.x.shape[-1])
+        observed = data.observed
+        flat = data.x.flatten(0, 2) if observed is None else data.x[observed]
         self.center.copy_(flat.mean(0))
         self.scale.copy_(flat.std(0).clamp_min(1e-8))
 
     def scaled(self, data: Trajectories) -> Trajectories:
         """Data in the network's units."""
         start = None if data.start is None else (data.start - self.center) / self.scale
-        return Trajectories((data.x - self.center) / self.scale, data.t, start)
+        return Trajectories((data.x - self.center) / self.scale, data.t, start, data.lengths)
 
     def route(self, environments: Int[Tensor, "units"] | None = None) -> Routing:
         """Expert of each known environment: its fixed assignment, else what the gate says."""

@@ -28,7 +28,8 @@ KINDS: dict[str, type[GEPS | NCF | CoDA | CAVIA]] = {
     "cavia": CAVIA,
 }
 
-States = Sequence[np.ndarray] | np.ndarray
+States = Sequence[np.ndarray | Sequence[np.ndarray]] | np.ndarray
+Times = Sequence[np.ndarray] | np.ndarray
 
 
 class MixERReconstructor:
@@ -74,11 +75,12 @@ class MixERReconstructor:
         self.losses_: list[float] = []
         self.failures_: list[str] = []
 
-    def fit(self, x: States, t: np.ndarray) -> "MixERReconstructor":
+    def fit(self, x: States, t: Times) -> "MixERReconstructor":
         """Train.
 
         Args:
-            x: (environments, trajectories, times, dims), or a list of one array per environment.
+            x: (environments, trajectories, times, dims), or a list of one array (or one list of
+                trajectories of different lengths) per environment.
             t: times, shared (times) or per environment; they need not be equidistant.
         """
         data = Trajectories.of(environments(x, t))
@@ -117,7 +119,8 @@ class MixERReconstructor:
 
     def usual_recipe(self, data: Trajectories, solver: RK4) -> WindowedTraining:
         """Windows of growing length, whole trajectories last."""
-        times = data.x.shape[2]
+        lengths = data.lengths
+        times = data.x.shape[2] if lengths is None else int(lengths[lengths > 0].median())
         stages = [Stage(1.0, 0)]
         if times >= 8:
             stages = [Stage(0.5, max(times // 4, 3)), Stage(0.7, max(times // 2, 4)), *stages]
@@ -173,7 +176,7 @@ class MixERReconstructor:
         states = solution.states.numpy()
         return states[0] if single else states
 
-    def adapt(self, x: States, t: np.ndarray, adaptation: Adaptation | None = None) -> Adapted:
+    def adapt(self, x: States, t: Times, adaptation: Adaptation | None = None) -> Adapted:
         """Contexts and experts of new environments from a few trajectories of each."""
         return (adaptation or Adaptation())(self.system, Trajectories.of(environments(x, t)))
 
@@ -192,8 +195,8 @@ class MixERReconstructor:
         return made
 
 
-def environments(x: States, t: np.ndarray) -> Environments:
+def environments(x: States, t: Times) -> Environments:
     """Checked data from one array or from one array per environment."""
     if isinstance(x, np.ndarray) and x.ndim == 4:
-        return Environments(x, t)
+        return Environments(x, np.asarray(t))
     return from_arrays(list(x), t)

@@ -22,7 +22,10 @@ def trajectory_table(
     states: Float[Tensor, "environments trajectories times dims"],
     expert: Int[Tensor, "environments"],
 ) -> pd.DataFrame:
-    """One row per sample: environment, its expert, trajectory, t, true states, the model's."""
+    """One row per sample: environment, its expert, trajectory, t, true states, the model's.
+
+    Padding (NaN in `true`) is left out.
+    """
     environments, trajectories, times, dims = true.shape
     environment, trajectory, sample = np.indices((environments, trajectories, times))
     columns = {
@@ -34,7 +37,7 @@ def trajectory_table(
     for kind, values in (("true", true), ("model", states)):
         for dim in range(dims):
             columns[f"{kind}_{dim}"] = values[..., dim].flatten().numpy()
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns)[true[..., 0].flatten().isfinite().numpy()]
 
 
 class TrajectoryWriter(Callback):

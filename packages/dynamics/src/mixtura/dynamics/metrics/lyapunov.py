@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from scipy.spatial import KDTree
 from torch import Tensor
+from torch.autograd import forward_ad
 
 __all__ = ["lyapunov_of_data", "lyapunov_of_field", "lyapunov_of_map"]
 
@@ -29,18 +30,18 @@ def lyapunov_of_map(
         dt: duration of a step.
         transient: steps that are thrown away before.
     """
-    x = x0
-    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=x.dtype).to(
-        x.device
-    )
+    random = torch.Generator().manual_seed(0)
+    x, direction = x0, torch.randn(x0.shape, generator=random, dtype=x0.dtype).to(x0.device)
     direction = direction / direction.norm(dim=-1, keepdim=True)
     total = 0.0
-    for number in range(transient + steps):
-        x, direction = torch.func.jvp(step, (x,), (direction,))[:2]
-        growth = direction.norm(dim=-1, keepdim=True)
-        direction = direction / growth
-        if number >= transient:
-            total += float(growth.log().mean())
+    with torch.no_grad(), forward_ad.dual_level():
+        for number in range(transient + steps):
+            x, direction = forward_ad.unpack_dual(step(forward_ad.make_dual(x, direction)))
+            assert direction is not None
+            growth = direction.norm(dim=-1, keepdim=True)
+            direction = direction / growth
+            if number >= transient:
+                total += float(growth.log().mean())
     return total / (steps * dt)
 
 

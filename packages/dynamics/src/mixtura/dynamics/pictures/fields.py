@@ -38,6 +38,7 @@ def draw_fields(
         axis.set_visible(False)
     for axis, number in zip(axes.flat, environments, strict=False):
         seen = states[number].reshape(-1, 2)
+        seen = seen[seen.isfinite().all(1)]
         low, high = seen.amin(0), seen.amax(0)
         margin = 0.1 * (high - low) + 1e-6
         x = torch.linspace(float(low[0] - margin[0]), float(high[0] + margin[0]), points)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -34,13 +35,17 @@ def draw_portraits(
     most: int = 40,
     dims: tuple[int, int] = (0, 1),
 ) -> Path:
-    """One panel per environment: true in grey dots, reconstructed in the colour of its expert."""
+    """One panel per environment: true in grey dots, reconstructed in the colour of its expert.
+
+    Where a true state is NaN there is nothing to compare, and nothing is drawn.
+    """
     count = min(len(true), most)
     columns = min(columns, count)
     rows = -(-count // columns)
     figure = Figure(figsize=(2.3 * columns, 2.1 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
-    error = (reconstructed - true).square().mean((1, 2, 3))
+    error = (reconstructed - true).square().flatten(1).nanmean(1)
+    reconstructed = reconstructed.where(true.isfinite(), torch.nan)
     for number, axis in enumerate(axes.flat):
         if number >= count:
             axis.set_visible(False)

@@ -41,13 +41,13 @@ def draw_system(folder: Path, system: Reconstruction, split: Environments) -> di
     scores = system.mixer.route(contexts).scores
     assert scores is not None
     pictures = {
-        "Portraits": draw_portraits(folder / "portraits.png", truth.x, states, expert),
+        "Portraits": draw_portraits(folder / "portraits.png", truth.shown, states, expert),
         "Contexts": draw_contexts(folder / "contexts.png", contexts, expert, family),
         "Gate": draw_gate(folder / "gate.png", scores, family),
     }
     if truth.x.shape[-1] == 2:
         labels = expert if family is None else family
         one_each = [int(torch.nonzero(labels == f)[0]) for f in labels.unique()]
-        fields = draw_fields(folder / "fields.png", system, truth.x, one_each)
+        fields = draw_fields(folder / "fields.png", system, truth.shown, one_each)
         pictures["Vector fields"] = fields
     return pictures

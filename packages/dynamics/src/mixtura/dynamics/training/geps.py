@@ -10,6 +10,7 @@ from torch.optim import Adam, Optimizer
 
 from mixtura.core import InputError, Routing, configurable
 from mixtura.dynamics.experts import GEPS
+from mixtura.dynamics.metrics.errors import rel_l2
 from mixtura.dynamics.mixer import MixER
 from mixtura.dynamics.reconstruction import Reconstruction
 from mixtura.dynamics.solvers import RK4, Solution
@@ -59,8 +60,7 @@ class ForcedObjective(Objective):
 
     def errors(self, solution: Solution, data: Trajectories) -> Float[Tensor, "units"]:
         """Relative error of each unit."""
-        off = (solution.states - data.x).flatten(2).norm(dim=2)
-        return (off / data.x.flatten(2).norm(dim=2).clamp_min(1e-8)).mean(1)
+        return rel_l2(solution.states, data.x, data.observed)
 
     def predict(
         self,

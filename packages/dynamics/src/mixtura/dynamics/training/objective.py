@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mixtura.core import Routing, configurable
 from mixtura.dynamics.contexts import PoolStrategy, context_pool
+from mixtura.dynamics.metrics.errors import mse
 from mixtura.dynamics.mixer import MixER, one_expert_each
 from mixtura.dynamics.solvers import Solution
 from mixtura.dynamics.trajectories import Trajectories
@@ -121,7 +122,7 @@ class Objective(nn.Module):
 
     def errors(self, solution: Solution, data: Trajectories) -> Float[Tensor, "units"]:
         """Error of each unit; the mean square here."""
-        return environment_losses(solution, data.x)
+        return environment_losses(solution, data)
 
     def predict(
         self,
@@ -172,12 +173,9 @@ class Objective(nn.Module):
         return errors + self.context_penalty * chunks.abs().mean(1).view(-1, k)
 
 
-def environment_losses(
-    solution: Solution, target: Float[Tensor, "environments trajectories times dims"]
-) -> Float[Tensor, "environments"]:
-    """Mean squared error of each environment.
+def environment_losses(solution: Solution, data: Trajectories) -> Float[Tensor, "environments"]:
+    """Mean squared error of each environment over what was observed.
 
     A trajectory that grew beyond the solver's bound is compared at the bound, without gradient.
     """
-    error = (solution.states - target).square()
-    return error.mean((1, 2, 3))
+    return mse(solution.states, data.x, data.observed)

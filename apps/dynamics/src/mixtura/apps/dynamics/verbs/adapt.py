@@ -59,7 +59,7 @@ def adapt(
         system, adapted = LowRankTuning(fine_tune_steps, fine_tune_lr)(system, support, adapted)
     with torch.no_grad():
         solution = system(scored.x0, scored.t, contexts=adapted.contexts, experts=adapted.experts)
-    errors = mse(solution.states, scored.x)
+    errors = mse(solution.states, scored.x, scored.observed)
     folder = Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def adapt(
             folder / "adapted.npz",
             contexts=adapted.contexts.numpy(),
             experts=adapted.experts.numpy(),
-            states=solution.states.numpy(),
+            states=solution.states.where(scored.shown.isfinite(), torch.nan).numpy(),
             t=scored.t.numpy(),
         )
         scores = {
