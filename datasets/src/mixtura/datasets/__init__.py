@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mixtura.datasets.ltsf.series import SeriesTable
     from mixtura.datasets.ltsf.splits import Borders, FixedSplit, FractionSplit, Rows, Split
     from mixtura.datasets.ltsf.windows import sliding_windows, window_count
+    from mixtura.datasets.own_items import read_own_items
     from mixtura.datasets.own_table import read_own_table
     from mixtura.datasets.places import cache_folder, locate, search_places
     from mixtura.datasets.pretraining.binary import BinarySequences, write_binary_folder
@@ -118,6 +119,7 @@ HOMES = {
         "sliding_windows",
         "window_count",
     ),
+    "own_items": ("read_own_items",),
     "own_table": ("read_own_table",),
     "places": (
         "cache_folder",
@@ -209,6 +211,7 @@ __all__ = [
     "open_sequences",
     "protocol_report",
     "read_data",
+    "read_own_items",
     "read_own_table",
     "search_places",
     "seasonal_naive",

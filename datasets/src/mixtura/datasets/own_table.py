@@ -50,8 +50,23 @@ def read_own_table(
     path = Path(path).expanduser()
     frame = parse_table(content_of(path), path.name, date_column)
     targets = target_columns(frame, path.name, date_column, target, covariates, known_covariates)
+    return table_of(
+        frame, path.name, date_column, targets, covariates, known_covariates, frequency, missing
+    )
+
+
+def table_of(
+    frame: pd.DataFrame,
+    name: str,
+    date_column: str | None,
+    targets: Sequence[str],
+    covariates: Sequence[str],
+    known_covariates: Sequence[str],
+    frequency: str | None,
+    missing: Missing,
+) -> SeriesTable:
     chosen = [*targets, *covariates, *known_covariates]
-    numbers = {column: numeric(frame, column, path.name) for column in chosen}
+    numbers = {column: numeric(frame, column, name) for column in chosen}
     observed = observed_rows(numbers, targets) if known_covariates else len(frame)
     stamps, step = None, None
     if date_column is not None:
@@ -59,7 +74,7 @@ def read_own_table(
         step = normal_frequency(frequency) if frequency else infer_frequency(stamps)
     elif frequency:
         raise InputError(
-            f"a frequency ({frequency!r}) was given for {path.name}, but no date column; name it "
+            f"a frequency ({frequency!r}) was given for {name}, but no date column; name it "
             "with date_column"
         )
 
@@ -67,10 +82,10 @@ def read_own_table(
         if not columns:
             return np.zeros((rows, 0))
         values = np.stack([numbers[column][:rows] for column in columns], axis=1)
-        return complete(values, columns, path.name, missing)
+        return complete(values, columns, name, missing)
 
     return SeriesTable(
-        name=path.name.split(".")[0],
+        name=name.split(".")[0],
         values=block(targets, observed),
         channels=tuple(targets),
         stamps=stamps,
@@ -101,8 +116,9 @@ def target_columns(
     target: str | Sequence[str] | None,
     covariates: Sequence[str],
     known_covariates: Sequence[str],
+    beside: Sequence[str] = (),
 ) -> list[str]:
-    others = {date_column, *covariates, *known_covariates}
+    others = {date_column, *covariates, *known_covariates, *beside}
     if target is None:
         numeric_columns = frame.select_dtypes("number").columns
         targets = [str(column) for column in numeric_columns if column not in others]
@@ -110,21 +126,25 @@ def target_columns(
         targets = [target] if isinstance(target, str) else list(target)
     if not targets:
         raise InputError(f"{name} has no numeric column to forecast; name one with target")
-    asked = [*targets, *covariates, *known_covariates]
+    asked = [*targets, *covariates, *known_covariates, *beside]
     for column in asked:
-        if column not in frame.columns:
-            near = get_close_matches(column, map(str, frame.columns), n=3, cutoff=0.4)
-            raise InputError(
-                f"{name} has no column {column!r}; "
-                + (f"did you mean {', '.join(near)}? " if near else "")
-                + f"Its columns are {', '.join(map(str, frame.columns[:20]))}"
-            )
+        known_column(frame, column, name)
         if asked.count(column) > 1 or column == date_column:
             raise InputError(
                 f"column {column!r} of {name} is asked for twice; a column is the date, a target, "
                 "a covariate or a known covariate"
             )
     return targets
+
+
+def known_column(frame: pd.DataFrame, column: str, name: str) -> None:
+    if column not in frame.columns:
+        near = get_close_matches(column, map(str, frame.columns), n=3, cutoff=0.4)
+        raise InputError(
+            f"{name} has no column {column!r}; "
+            + (f"did you mean {', '.join(near)}? " if near else "")
+            + f"Its columns are {', '.join(map(str, frame.columns[:20]))}"
+        )
 
 
 def numeric(frame: pd.DataFrame, column: str, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ __all__ = ["WindowBatch"]
 
 
 class WindowBatch(NamedTuple):
-    """Windows of one series, scaled, time before channels; absent covariates have no channels."""
+    """Windows of series, scaled, time before channels; absent covariates have no channels."""
 
     past: Float[Tensor, "batch look_back variates"]
     future: Float[Tensor, "batch horizon variates"]
@@ -18,7 +18,8 @@ class WindowBatch(NamedTuple):
     """Calendar features in [-0.5, 0.5]."""
     future_marks: Float[Tensor, "batch horizon marks"]
     past_covariates: Float[Tensor, "batch look_back past_covariates"]
-    """Covariates known up to the present, then those known in the future."""
+    """Covariates known up to the present, those known in the future, then static ones."""
     future_covariates: Float[Tensor, "batch horizon known_covariates"]
+    """Those known in the future, then static ones."""
     index: Int[Tensor, " batch"]
-    """Row of the table at which each window begins."""
+    """Row of its series at which each window begins."""

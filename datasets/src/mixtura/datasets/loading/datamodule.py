@@ -1,15 +1,17 @@
 """The Lightning data module for forecasting: a registered set by name, or a file of one's own."""
 
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 
 from mixtura.core import configurable
 from mixtura.core.errors import InputError
 from mixtura.datasets.frequency import seasonal_period
+from mixtura.datasets.loading.joined import JoinedWindows
 from mixtura.datasets.loading.loader import EvaluationLoader, TrainingLoader
+from mixtura.datasets.loading.panel import Panel
 from mixtura.datasets.loading.source import WindowSource
 from mixtura.datasets.ltsf.benchmarks import benchmark, load_series
 from mixtura.datasets.ltsf.calendar import calendar_names
@@ -19,6 +21,7 @@ from mixtura.datasets.ltsf.scaler import StandardScaler
 from mixtura.datasets.ltsf.series import SeriesTable
 from mixtura.datasets.ltsf.splits import Borders, FractionSplit, Rows, Split
 from mixtura.datasets.ltsf.windows import check_window
+from mixtura.datasets.own_items import about_item, read_own_items
 from mixtura.datasets.own_table import read_own_table
 
 __all__ = ["LTSFDataModule"]
@@ -28,10 +31,12 @@ Part = Literal["train", "val", "test"]
 
 @configurable
 class LTSFDataModule(pl.LightningDataModule):
-    """Windows of a series in `WindowBatch`es, by the long-term forecasting protocol.
+    """Windows of series in `WindowBatch`es, by the long-term forecasting protocol.
 
     Registered sets are cut and scaled as the papers do; a file of one's own (`path`) is cut by
-    fractions. Scaling uses the training rows only. Validation and test see every window.
+    fractions. Scaling uses the training rows only. Validation and test see every window. Several
+    series below each other (`item_column`) are cut and scaled each by itself, and their windows are
+    mixed; a part in which a series is too short for a window has none of it.
 
     Args:
         name: a registered set, see `mixtura-data list`; not used when `path` is given.
@@ -49,6 +54,8 @@ class LTSFDataModule(pl.LightningDataModule):
         target: its column or columns to forecast; null for every numeric one.
         covariates: its columns that are known up to the present.
         known_covariates: its columns that are known in the future as well.
+        item_column: its column that tells several series apart; null for one series.
+        static_covariates: its columns of numbers that never change within an item.
         frequency: its step (`h`, `15min`, `D`); null to see it from the dates.
         train_fraction: of the rows of `path`, from the beginning.
         test_fraction: of the rows of `path`, at the end; what is between validates.
@@ -79,6 +86,8 @@ class LTSFDataModule(pl.LightningDataModule):
         target: str | list[str] | None = None,
         covariates: list[str] | None = None,
         known_covariates: list[str] | None = None,
+        item_column: str | None = None,
+        static_covariates: list[str] | None = None,
         frequency: str | None = None,
         train_fraction: float = 0.7,
         test_fraction: float = 0.2,
@@ -100,27 +109,65 @@ class LTSFDataModule(pl.LightningDataModule):
         self.compat_time_moe_windows = compat_time_moe_windows
         self.date_column, self.target, self.frequency = date_column, target, frequency
         self.covariates, self.known_covariates = covariates or [], known_covariates or []
+        self.item_column, self.static_covariates = item_column, static_covariates or []
+        if self.static_covariates and item_column is None:
+            raise InputError(
+                f"static covariates ({', '.join(self.static_covariates)}) tell series apart; name "
+                "the column of the items with item_column"
+            )
+        if item_column is not None and path is None:
+            raise InputError(f"the column {item_column!r} of items is one of a file; give its path")
         self.own_split = FractionSplit(train=train_fraction, test=test_fraction)
         self.missing: Literal["raise", "fill"] = missing
         self.constant: Literal["raise", "keep"] = constant
         self.seed, self.num_workers, self.pin_memory = seed, num_workers, pin_memory
 
     @cached_property
-    def table(self) -> SeriesTable:
-        """The whole series in the units of the file; read and checked when first asked for."""
+    def panel(self) -> Panel:
+        """The series and how they are cut and scaled; read and checked when first needed."""
+        tables = self._read()
+        if self.clean_sentinels:
+            tables = {
+                item: table.with_values(clean_sentinels(table.values))
+                for item, table in tables.items()
+            }
+        return Panel(
+            tables,
+            self.split,
+            self.look_back,
+            self.item_column,
+            self.scale,
+            refuse_constant=self.path is not None and self.constant == "raise",
+        )
+
+    def _read(self) -> dict[str, SeriesTable]:
         if self.path is None:
             table = load_series(str(self.name))
-        else:
-            table = read_own_table(
-                self.path,
-                date_column=self.date_column,
-                target=self.target,
-                covariates=self.covariates,
-                known_covariates=self.known_covariates,
-                frequency=self.frequency,
-                missing=self.missing,
-            )
-        return table.with_values(clean_sentinels(table.values)) if self.clean_sentinels else table
+            return {table.name: table}
+        columns: dict[str, Any] = {
+            "date_column": self.date_column,
+            "target": self.target,
+            "covariates": self.covariates,
+            "known_covariates": self.known_covariates,
+            "frequency": self.frequency,
+            "missing": self.missing,
+        }
+        if self.item_column is None:
+            table = read_own_table(self.path, **columns)
+            return {table.name: table}
+        return read_own_items(
+            self.path, self.item_column, static_covariates=self.static_covariates, **columns
+        )
+
+    @property
+    def tables(self) -> dict[str, SeriesTable]:
+        """Every series by its item, in the units of the file; one series under its own name."""
+        return self.panel.tables
+
+    @property
+    def table(self) -> SeriesTable:
+        """The whole series, or the first one of several."""
+        return next(iter(self.tables.values()))
 
     @property
     def split(self) -> Split:
@@ -129,8 +176,8 @@ class LTSFDataModule(pl.LightningDataModule):
 
     @property
     def borders(self) -> Borders:
-        """The rows of each part."""
-        return self.split.borders(self.table.rows, self.look_back)
+        """The rows of each part of `table`."""
+        return self.panel.borders(next(iter(self.tables)))
 
     @property
     def variates(self) -> int:
@@ -149,29 +196,20 @@ class LTSFDataModule(pl.LightningDataModule):
             return benchmark(str(self.name)).season
         return seasonal_period(self.table.frequency) if self.table.frequency else 1
 
-    @cached_property
+    @property
     def scaler(self) -> StandardScaler:
-        """Of the variates, from the training rows; `scaler.inverse` gives the file's units."""
-        rows = self.table.values[slice(*self.borders.train)]
-        if self.path is not None and self.constant == "raise" and len(rows):
-            same = (rows == rows[0]).all(axis=0)
-            if same.any():
-                column = int(same.argmax())
-                raise InputError(
-                    f"column {self.table.channels[column]!r} of {self.table.name} is "
-                    f"{rows[0, column]:g} in every training row, so there is nothing to learn; "
-                    "leave it out, or set constant to 'keep'"
-                )
-        return StandardScaler.fit(rows) if self.scale else StandardScaler.identity(rows.shape[1])
+        """Of the variates of `table`; `scaler.inverse` gives the file's units."""
+        return next(iter(self.scalers.values()))
 
-    @cached_property
+    @property
+    def scalers(self) -> dict[str, StandardScaler]:
+        """Of the variates of every series, from its training rows."""
+        return self.panel.scalers
+
+    @property
     def covariate_scaler(self) -> StandardScaler:
-        """Of past covariates followed by known ones, from the training rows."""
-        rows = slice(*self.borders.train)
-        both = [self.table.past_covariates[rows], self.table.known_covariates[rows]]
-        values = np.concatenate(both, axis=1)
-        fitted = self.scale and values.shape[1] > 0
-        return StandardScaler.fit(values) if fitted else StandardScaler.identity(values.shape[1])
+        """Of past, known and static covariates, from the training rows."""
+        return self.panel.covariate_scaler
 
     def setup(self, stage: str) -> None:
         """Read and check the data; calling it again does nothing."""
@@ -179,31 +217,60 @@ class LTSFDataModule(pl.LightningDataModule):
             stage, ()
         ):
             self.source(part)
+            short = [] if self.item_column is None else list(self.too_short(part))
+            if short:
+                rank_zero_warn(
+                    f"{len(short)} of {len(self.tables)} series are too short for a window of "
+                    f"{part} and have none: {', '.join(short[:5])}{', ...' * (len(short) > 5)}"
+                )
 
-    def source(self, part: Part) -> WindowSource:
-        """The windows of one part.
+    def source(self, part: Part) -> WindowSource | JoinedWindows:
+        """The windows of one part, of all series.
 
         Raises:
             InputError: when it holds none.
         """
-        rows = getattr(self.borders, part)
+        if self.item_column is None:
+            return self.source_of(next(iter(self.tables)), part)
+        short = self.too_short(part)
+        fitting = [item for item in self.tables if item not in short]
+        if not fitting:
+            raise InputError(
+                f"the {part} parts of the {len(short)} series of {self.table.name} are too short "
+                f"for a window of look_back {self.look_back} + horizon {self.horizon} rows, the "
+                f"longest has {max(short.values())}; shorten them or give more data"
+            )
+        return JoinedWindows([self.source_of(item, part) for item in fitting])
+
+    def too_short(self, part: Part) -> dict[str, int]:
+        """The series that have no window in a part, with their rows in it."""
+        rows = {item: getattr(self.panel.borders(item), part).count for item in self.tables}
+        length = self.look_back + self.horizon
+        return {item: count for item, count in rows.items() if count < length}
+
+    def source_of(self, item: str, part: Part) -> WindowSource:
+        """The windows of one part of one series.
+
+        Raises:
+            InputError: when it holds none.
+        """
+        rows = getattr(self.panel.borders(item), part)
         limit = None
         if part == "test" and self.compat_time_moe_windows:
             limit = rows.count - self.look_back - self.horizon
-        return self.windows_of(
-            self.table, rows, stride=self.stride if part == "train" else 1, limit=limit, part=part
-        )
+        stride = self.stride if part == "train" else 1
+        return self.windows_of(item, self.tables[item], rows, stride=stride, limit=limit, part=part)
 
     def windows_of(
-        self, table: SeriesTable, rows: Rows, stride: int, limit: int | None, part: str
+        self, item: str, table: SeriesTable, rows: Rows, stride: int, limit: int | None, part: str
     ) -> WindowSource:
-        """Windows of any rows of a table, scaled like the training rows."""
+        """Windows of any rows of a table, scaled like the training rows of an item."""
         return WindowSource(
             table,
             rows,
             self.look_back,
             self.horizon,
-            scaler=self.scaler,
+            scaler=self.scalers[item],
             covariate_scaler=self.covariate_scaler,
             stride=stride,
             windows=limit,
@@ -229,12 +296,18 @@ class LTSFDataModule(pl.LightningDataModule):
         return self.evaluation(self.source("test"))
 
     def predict_dataloader(self) -> EvaluationLoader:
-        """One window: the last `look_back` rows and the unknown `horizon` rows after them."""
-        ahead = with_future(self.table, self.horizon)
-        rows = Rows(max(self.table.rows - self.look_back, 0), ahead.rows)
-        return self.evaluation(self.windows_of(ahead, rows, stride=1, limit=None, part="last"))
+        """One window of each series: its last `look_back` rows, and `horizon` unknown ones."""
+        sources = []
+        for item, table in self.tables.items():
+            with about_item(self.item_column, item):
+                ahead = with_future(table, self.horizon)
+                rows = Rows(max(table.rows - self.look_back, 0), ahead.rows)
+                sources.append(
+                    self.windows_of(item, ahead, rows, stride=1, limit=None, part="last")
+                )
+        return self.evaluation(JoinedWindows(sources))
 
-    def evaluation(self, source: WindowSource) -> EvaluationLoader:
+    def evaluation(self, source: WindowSource | JoinedWindows) -> EvaluationLoader:
         """The loader of validation, test and prediction."""
         return EvaluationLoader(
             source,

@@ -29,7 +29,7 @@ class WindowSource(Dataset[WindowBatch]):
         look_back: rows of the past.
         horizon: rows of the future.
         scaler: of the variates.
-        covariate_scaler: of past covariates followed by known covariates.
+        covariate_scaler: of past, known and static covariates, in this order.
         stride: rows between the beginnings of two windows.
         windows: upper limit of the number of windows; all if None.
         part: what errors call it.
@@ -64,7 +64,10 @@ class WindowSource(Dataset[WindowBatch]):
                 "give more data"
             )
         here = slice(*rows)
-        known = table.known_covariates[here]
+        static = np.broadcast_to(
+            table.static_covariates, (rows.count, len(table.static_covariates))
+        )
+        known = np.concatenate([table.known_covariates[here], static], axis=1)
         both = np.concatenate([table.past_covariates[here], known], axis=1)
         self.known = known.shape[1]
         marks = np.zeros((rows.count, 0))

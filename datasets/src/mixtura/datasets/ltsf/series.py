@@ -34,6 +34,9 @@ class SeriesTable:
     """(rows + future rows, known covariates): columns that are known in the future as well."""
     past_covariate_names: tuple[str, ...] = ()
     known_covariate_names: tuple[str, ...] = ()
+    static_covariates: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    """(static covariates,): numbers of the whole series."""
+    static_covariate_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rows = len(self.values)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mixtura.core import configurable
 from mixtura.core.errors import InputError
-from mixtura.datasets import SeriesTable, calendar_features, future_stamps
+from mixtura.datasets import SeriesTable, StandardScaler, calendar_features, future_stamps
 from mixtura.forecasting.conformal import ConformalResiduals
 from mixtura.forecasting.frames import (
     future_frame,
@@ -73,6 +73,9 @@ class Forecaster(nn.Module, Predictable, Shared):
         static_covariates: Columns that it looks at and that never change within a series.
         covariate_mean: Subtracted from each covariate, in this order.
         covariate_scale: Each covariate is divided by it.
+        item_mean: Of a network trained on several series, what is subtracted from each column of
+            each item, in place of `mean`.
+        item_scale: What each column of each item is divided by, in place of `scale`.
     """
 
     network_class: ClassVar[type[nn.Module]] = ForecastNetwork
@@ -91,6 +94,8 @@ class Forecaster(nn.Module, Predictable, Shared):
         static_covariates: list[str] | None = None,
         covariate_mean: list[float] | None = None,
         covariate_scale: list[float] | None = None,
+        item_mean: dict[str, list[float]] | None = None,
+        item_scale: dict[str, list[float]] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(network, self.network_class):
@@ -106,6 +111,9 @@ class Forecaster(nn.Module, Predictable, Shared):
         self.known_covariates = list(known_covariates or [])
         self.static_covariates = list(static_covariates or [])
         self.covariate_mean, self.covariate_scale = covariate_mean, covariate_scale
+        self.item_mean, self.item_scale = item_mean, item_scale
+        if (item_mean or {}).keys() != (item_scale or {}).keys():
+            raise InputError("item_mean and item_scale need the same items")
         check_marks(network, [*(["the calendar"] if calendar else []), *self.covariate_names])
         for given in (covariate_mean, covariate_scale):
             if given is not None and len(given) != len(self.covariate_names):
@@ -127,6 +135,7 @@ class Forecaster(nn.Module, Predictable, Shared):
         quantiles: list[float] | None = None,
         future: Any = None,
         item_column: str | None = None,
+        unseen: Literal["raise", "own"] = "raise",
         date_column: str | None = "date",
         missing: Literal["raise", "fill"] = "raise",
     ) -> Any:
@@ -140,6 +149,8 @@ class Forecaster(nn.Module, Predictable, Shared):
                 stand at the end of `frame`, with empty cells in the columns to forecast.
             item_column: where the frame holds several series below each other, the column that
                 names them; each is forecast by itself.
+            unseen: where the network was trained on several series, refuse one that was not among
+                them, or scale it by its own rows.
             date_column: column of the timestamps.
             missing: refuse empty cells, or fill them with the reading before (a network that reads
                 missing values gets them as they are).
@@ -151,19 +162,21 @@ class Forecaster(nn.Module, Predictable, Shared):
         Raises:
             InputError: for a frame that cannot be read, too few rows, another frequency than the
                 training data's, a horizon that the network cannot reach, a level outside (0, 1),
-                covariates that are not known over the horizon, or quantiles of a network that
-                makes point forecasts only and was not calibrated.
+                covariates that are not known over the horizon, a series whose scale is not known,
+                or quantiles of a network that makes point forecasts only and was not calibrated.
         """
         levels = [] if quantiles is None else check_levels(quantiles)
         self.network.check_horizon(horizon)
         if item_column is None:
             whole = to_pandas(frame) if future is None else with_rows(frame, future, date_column)
-            found = self._predict(whole, horizon, levels, date_column, missing)
+            found = self._predict(whole, horizon, levels, date_column, missing, None, unseen)
         else:
             found = []
             for item, rows in items_of(frame, future, item_column, date_column):
                 try:
-                    one = self._predict(rows, horizon, levels, date_column, missing)
+                    one = self._predict(
+                        rows, horizon, levels, date_column, missing, str(item), unseen
+                    )
                 except InputError as error:
                     raise InputError(f"{item_column} {item!r}: {error}") from error
                 one.insert(0, item_column, item)
@@ -178,6 +191,8 @@ class Forecaster(nn.Module, Predictable, Shared):
         levels: list[float],
         date_column: str | None,
         missing: Literal["raise", "fill"],
+        item: str | None,
+        unseen: Literal["raise", "own"],
     ) -> pd.DataFrame:
         table = self._read(frame, date_column, missing)
         if self.frequency and table.frequency and table.frequency != self.frequency:
@@ -185,7 +200,7 @@ class Forecaster(nn.Module, Predictable, Shared):
                 f"the model was trained on data with step {self.frequency!r}, the frame has "
                 f"{table.frequency!r}; resample it"
             )
-        mean, scale = self._scaling(table.values.shape[1])
+        mean, scale = self._scaling(table.values, item, unseen)
         scaled = (table.values[-self.network.context_length :] - mean) / scale
         past = self.on_device(scaled.T)[None]
         marks = self._marks(table, horizon)
@@ -246,7 +261,7 @@ class Forecaster(nn.Module, Predictable, Shared):
         """
         self.network.check_horizon(horizon)
         table = self._read(frame, date_column, missing)
-        mean, scale = self._scaling(table.values.shape[1])
+        mean, scale = self._scaling(table.values, None, "raise")
         values = self.on_device(((table.values - mean) / scale).T)
         context = self.network.context_length
         count = values.shape[1] - context - horizon + 1
@@ -282,6 +297,8 @@ class Forecaster(nn.Module, Predictable, Shared):
             static_covariates=self.static_covariates,
             covariate_mean=self.covariate_mean,
             covariate_scale=self.covariate_scale,
+            item_mean=self.item_mean,
+            item_scale=self.item_scale,
         )
 
     def on_device(self, values: Any) -> Tensor:
@@ -309,9 +326,35 @@ class Forecaster(nn.Module, Predictable, Shared):
         yield from self.buffers()
         yield torch.empty(0)
 
-    def _scaling(self, variates: int) -> tuple[np.ndarray, np.ndarray]:
+    def scale_of_item(self, item: str | None) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and scale of the columns of an item; None for one that was not trained on."""
+        if self.item_mean is None or self.item_scale is None or item not in self.item_mean:
+            return None
+        return np.array(self.item_mean[item]), np.array(self.item_scale[item])
+
+    def _scaling(
+        self,
+        values: Float[np.ndarray, "rows variates"],
+        item: str | None,
+        unseen: Literal["raise", "own"],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        variates = values.shape[1]
         mean = np.zeros(variates) if self.mean is None else np.array(self.mean)
         scale = np.ones(variates) if self.scale is None else np.array(self.scale)
+        if self.item_mean:
+            found = self.scale_of_item(item)
+            if found is None and unseen == "raise":
+                some = ", ".join(list(self.item_mean)[:5])
+                which = "a series without a name" if item is None else f"the item {item!r}"
+                raise InputError(
+                    f"{which} was not trained on, so its scale is not known; the model knows the "
+                    f"items {some}{', ...' * (len(self.item_mean) > 5)}: name them with "
+                    "item_column, or set unseen to 'own' to scale a series by its own rows"
+                )
+            if found is None:
+                own = StandardScaler.fit(values)
+                found = own.mean, own.scale
+            mean, scale = found
         if len(mean) != variates or len(scale) != variates:
             raise InputError(
                 f"the model was trained on {len(mean)} columns, the frame has {variates}; give the "

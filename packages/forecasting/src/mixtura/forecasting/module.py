@@ -1,7 +1,7 @@
 """Training and evaluation of any forecasting network on windows of a series."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -104,13 +104,13 @@ class ForecastModule(MoEModule):
         return forecaster_class(self.network)(
             self.network,
             channels=list(data.table.channels),
-            mean=data.scaler.mean.tolist(),
-            scale=data.scaler.scale.tolist(),
+            **scaling(data),
             frequency=data.table.frequency,
             calendar=self.calendar,
             conformal=self.calibration(data),
             covariates=list(data.table.past_covariate_names),
             known_covariates=list(data.table.known_covariate_names),
+            static_covariates=list(data.table.static_covariate_names),
             covariate_mean=data.covariate_scaler.mean.tolist(),
             covariate_scale=data.covariate_scaler.scale.tolist(),
         )
@@ -138,7 +138,8 @@ class ForecastModule(MoEModule):
         if not isinstance(data, LTSFDataModule):
             return Card(task=TASK)
         known = dataset(data.name) if data.name and data.path is None else None
-        name = forecaster_class(self.network).__name__
+        name, one = forecaster_class(self.network).__name__, data.item_column is None
+        items = "" if one else f', item_column="{data.item_column}"'
         return Card(
             task=TASK,
             data=data.table.name,
@@ -148,12 +149,13 @@ class ForecastModule(MoEModule):
                 f"Forecasts {', '.join(data.table.channels)} (step {data.table.frequency}) from "
                 f"the last {self.network.context_length} rows. Scores are on scaled values, over "
                 f"all test windows of look-back {data.look_back} and horizon {data.horizon}. "
-                f"Trained on this one series; {self._quantiles()}."
+                f"Trained on {'this one' if one else len(data.tables)} series; "
+                f"{self._quantiles()}."
             ),
             load=(
                 f"from mixtura.forecasting import {name}\n\n"
                 f'forecaster = {name}.from_pretrained("THIS_FOLDER")\n'
-                f"future = forecaster.predict(frame, horizon={data.horizon})"
+                f"future = forecaster.predict(frame, horizon={data.horizon}{items})"
             ),
         )
 
@@ -180,7 +182,7 @@ class ForecastModule(MoEModule):
 
         if not isinstance(data, LTSFDataModule):
             return {}
-        batch = data.source("test")[spaced_windows(data)]
+        batch = data.source_of(next(iter(data.tables)), "test")[spaced_windows(data)]
         return expert_pictures(folder, self.network, data, *self.windows(batch), batch.index)
 
     def _quantiles(self) -> str:
@@ -211,3 +213,13 @@ class ForecastModule(MoEModule):
             kept = covariates[:, -1:, :unknown].expand(-1, future.shape[2], -1)
             parts.append(torch.cat((covariates, torch.cat((kept, known), 2)), 1))
         return past, future, torch.cat(parts, 2).transpose(1, 2) if parts else None
+
+
+def scaling(data: LTSFDataModule) -> dict[str, Any]:
+    """How the columns were scaled, as the forecaster's arguments: all alike, or item by item."""
+    if data.item_column is None:
+        return {"mean": data.scaler.mean.tolist(), "scale": data.scaler.scale.tolist()}
+    return {
+        "item_mean": {item: one.mean.tolist() for item, one in data.scalers.items()},
+        "item_scale": {item: one.scale.tolist() for item, one in data.scalers.items()},
+    }

@@ -157,7 +157,7 @@ class NetworkPredictor(Predictor):
         beside = [self._marks(entry, values) for entry, values in zip(entries, series, strict=True)]
         for place, (number, end) in enumerate(asked):
             raw = series[number][:, max(0, end - self.context_length) : end]
-            mean, scale = self._scale_of(raw)
+            mean, scale = self._scale_of(raw, entries[number])
             window = fitted_window((raw - mean) / scale, network)
             windows.append(window)
             scales.append((mean, scale))
@@ -228,10 +228,15 @@ class NetworkPredictor(Predictor):
             known_names=tuple(forecaster.known_covariates),
         )
 
-    def _scale_of(self, raw: Float[np.ndarray, "variates time"]) -> tuple[Any, Any]:
-        """The forecaster's scale, else the window's own."""
+    def _scale_of(
+        self, raw: Float[np.ndarray, "variates time"], entry: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The forecaster's scale, of the entry's item where it knows it, else the window's own."""
+        known_scale = self.forecaster.scale_of_item(str(entry.get("item_id")))
         if self.forecaster.mean is not None and self.forecaster.scale is not None:
-            mean, scale = np.array(self.forecaster.mean), np.array(self.forecaster.scale)
+            known_scale = np.array(self.forecaster.mean), np.array(self.forecaster.scale)
+        if known_scale is not None:
+            mean, scale = known_scale
             if len(mean) != len(raw):
                 raise InputError(
                     f"the model was trained on {len(mean)} columns, the entry has {len(raw)} "

@@ -31,8 +31,8 @@ MOST, FEWEST = 128, 8
 
 
 def spaced_windows(data: LTSFDataModule) -> Tensor:
-    """Numbers of test windows with equal distances."""
-    total = len(data.source("test"))
+    """Numbers of test windows of the first series, with equal distances."""
+    total = len(data.source_of(next(iter(data.tables)), "test"))
     count = min(total, max(FEWEST, min(MOST, SERIES // data.variates)))
     return torch.from_numpy(np.linspace(0, total - 1, count).round()).long()
 
