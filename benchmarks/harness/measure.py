@@ -6,19 +6,26 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-SHORTEST = 0.02  # seconds that one measurement takes at least, by repetition
+SHORTEST = 0.05  # seconds that one measurement takes at least, by repetition
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median CPU seconds of each function over some rounds, in each of which all of them run."""
+    """Median CPU seconds of each function over some rounds, in each of which all of them run.
+
+    Each round begins with another one, and what is repeated runs once before it is timed, so that
+    nobody always comes after the same one.
+    """
     repeats = {}
     for name, function in functions.items():
         function()
         repeats[name] = max(1, round(SHORTEST / max(_seconds(function, 1), 1e-6)))
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
-            seconds[name].append(_seconds(function, repeats[name]))
+    names = list(functions)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            if repeats[name] > 1:
+                functions[name]()
+            seconds[name].append(_seconds(functions[name], repeats[name]))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
