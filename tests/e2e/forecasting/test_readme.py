@@ -70,6 +70,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     )
     frame[["date", "load"]][:rows].to_csv(folder / "my.csv", index=False)
+    shops = frame[["date", "load"]][:rows].rename(columns={"load": "sales"})
+    both = [shops.assign(shop="north"), shops[200:].assign(shop="south")]
+    pd.concat(both).to_csv(folder / "shops.csv", index=False)
     frame.loc[rows:, ["load", "wind"]] = np.nan
     frame.to_csv(folder / "weather.csv", index=False)
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1}
@@ -86,7 +89,7 @@ def ran(home: Path) -> Path:
         patch.chdir(home)
         for program, verb, *options in commands():
             assert program == "mixtura-forecasting"
-            if verb in ELSEWHERE:
+            if verb in ELSEWHERE or PROGRAMS & set(options):
                 continue
             cheap = [each for each in CHEAP.get(verb, ()) if not replaced(each, options)]
             if verb == "fit" and "timemoe/finetune" in options:
@@ -96,10 +99,8 @@ def ran(home: Path) -> Path:
 
 
 def replaced(option: str, options: list[str]) -> bool:
-    """Whether the page gives this option itself; programs have no model card to measure."""
-    name = option.partition("=")[0]
-    program = PROGRAMS & set(options)
-    return name in options or (bool(program) and name in ("--measure", "--batches"))
+    """Whether the page gives this option itself."""
+    return option.partition("=")[0] in options
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -113,13 +114,24 @@ def test_every_command_of_the_app_runs(ran: Path) -> None:
         "runs/experts/expert-by-frequency.png",
         "runs/experts/segment-maps.png",
         "runs/experts/expert-errors.png",
-        "runs/segmoe.pt2",
     } <= left
     tables = [pd.read_csv(path) for path in ran.rglob("predict-*/forecast.csv")]
-    assert len(tables) == 4
+    assert len(tables) == 5
     assert any("load_q0.9" in table.columns for table in tables)
     text = (ran / "runs" / "my-model" / "README.md").read_text()
     assert "shifted by errors on validation windows" in text
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_program_of_the_app_is_written(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`test_exported_program` in tests/unit/training does the same with a small network."""
+    monkeypatch.chdir(ran)
+    programs = [options for _, *options in commands() if PROGRAMS & set(options)]
+    assert programs
+    for options in programs:
+        assert main(options) == 0
+        assert (ran / options[options.index("--to") + 1]).is_file()
 
 
 def test_every_python_block_of_the_package_runs(ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
