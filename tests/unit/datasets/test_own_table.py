@@ -122,3 +122,32 @@ def test_no_file_and_no_table(tmp_path: Path) -> None:
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n" * 100)[:30])
     with pytest.raises(InputError, match="cannot be read"):
         read_own_table(tmp_path / "cut.csv.gz", date_column=None)
+
+
+def test_filling_closes_gaps(tmp_path: Path) -> None:
+    rows = hours("1,10,0", "2,11,0", "3,12,1", "4,13,1", "5,14,0", "6,15,0")
+    path = write(tmp_path, *rows[:2], *rows[4:], "2020-01-01 06:00,7,16,1")
+    with pytest.raises(InputError, match=r"not regular.* set missing to 'fill'"):
+        read_own_table(path)
+    table = read_own_table(path, missing="fill")
+    np.testing.assert_array_equal(table.values[:, 0], [1, 2, 2, 2, 5, 6, 7])
+    assert (table.frequency, len(table.stamps)) == ("h", 7)
+    named = read_own_table(path, missing="fill", frequency="h")
+    np.testing.assert_array_equal(named.values, table.values)
+    taken = read_own_table(path, frequency="h")
+    np.testing.assert_array_equal(taken.values[:, 0], [1, 2, 5, 6, 7])
+
+
+def test_stamps_on_no_grid_are_refused_in_any_case(tmp_path: Path) -> None:
+    rows = [*GOOD, "2020-01-01 03:20,5,14,0"]
+    with pytest.raises(InputError, match="not regular"):
+        read_own_table(write(tmp_path, *rows), missing="fill")
+    rows = [*GOOD, "2031-01-01 03:00,5,14,0"]
+    with pytest.raises(InputError, match="not regular"):
+        read_own_table(write(tmp_path, *rows), missing="fill")
+
+
+def test_months_are_filled_where_they_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, *(f"2020-{m:02d}-01,{m},0,0" for m in (1, 2, 3, 5, 6)))
+    table = read_own_table(path, missing="fill", frequency="MS")
+    np.testing.assert_array_equal(table.values[:, 0], [1, 2, 3, 3, 5, 6])

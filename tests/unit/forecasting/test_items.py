@@ -121,3 +121,17 @@ def test_pictures_show_the_first_series(data: LTSFDataModule) -> None:
 def test_items_need_both_scales() -> None:
     with pytest.raises(InputError, match="need the same items"):
         Forecaster(DLinear(14, 4), item_mean={"a": [0.0]})
+
+
+def test_a_frame_with_a_gap_is_forecast_when_it_is_filled() -> None:
+    torch.manual_seed(0)
+    whole = shops(future=0)[:60][["date", "sales"]]
+    gap = whole.drop(index=[40, 41])
+    whole.loc[[40, 41], "sales"] = whole["sales"][39]
+    forecaster = Forecaster(DLinear(24, 4), ["sales"])
+    with pytest.raises(InputError, match="not regular"):
+        forecaster.predict(gap, 4)
+    expected = forecaster.predict(whole, 4)
+    pd.testing.assert_frame_equal(forecaster.predict(gap, 4, missing="fill"), expected)
+    indexed = forecaster.predict(gap.set_index("date"), 4, missing="fill")
+    pd.testing.assert_frame_equal(indexed, expected)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mixtura.datasets.loading.source import WindowSource
     from mixtura.datasets.ltsf.benchmarks import Benchmark, benchmark, load_series
     from mixtura.datasets.ltsf.calendar import calendar_features, calendar_names
-    from mixtura.datasets.ltsf.filling import clean_sentinels, fill_from_past
+    from mixtura.datasets.ltsf.filling import clean_sentinels, fill_from_past, without_gaps
     from mixtura.datasets.ltsf.future import with_future
     from mixtura.datasets.ltsf.naive import last_value, lookback_mean, seasonal_naive
     from mixtura.datasets.ltsf.report import protocol_report
@@ -94,7 +94,7 @@ HOMES = {
         "calendar_features",
         "calendar_names",
     ),
-    "ltsf.filling": ("clean_sentinels", "fill_from_past"),
+    "ltsf.filling": ("clean_sentinels", "fill_from_past", "without_gaps"),
     "ltsf.future": ("with_future",),
     "ltsf.naive": (
         "last_value",
@@ -220,6 +220,7 @@ __all__ = [
     "sliding_windows",
     "window_count",
     "with_future",
+    "without_gaps",
     "write_binary_folder",
 ]
 

@@ -126,8 +126,9 @@ def infer_frequency(stamps: Shaped[np.ndarray, " rows"]) -> str:
         row = int(np.argmax(steps != usual)) + 1
         raise InputError(
             f"the timestamps are not regular: the usual step is {pd.Timedelta(usual)}, but row "
-            f"{row} goes from {index[row - 1]} to {index[row]}; resample the file, or name the "
-            "frequency to take the rows as they are"
+            f"{row} goes from {index[row - 1]} to {index[row]}; resample the file, set missing to "
+            "'fill' to repeat the reading before a gap, or name the frequency to take the rows as "
+            "they are"
         )
     return normal_frequency(to_offset(found).freqstr)
 

@@ -49,7 +49,8 @@ def read_own_items(
         known_covariates: columns that are known in the future as well.
         static_covariates: columns of numbers that never change within an item.
         frequency: step as a pandas alias; seen from the dates of each item if None.
-        missing: what to do with empty cells: refuse them, or fill them with the reading before.
+        missing: what to do with empty cells and steps without a row: refuse them, or fill them with
+            the reading before.
 
     Raises:
         InputError: for what `read_own_table` refuses, in the file or in one item; a row without an

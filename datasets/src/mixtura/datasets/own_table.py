@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixtura.core.errors import InputError
 from mixtura.datasets.frequency import infer_frequency, normal_frequency
-from mixtura.datasets.ltsf.filling import fill_from_past
+from mixtura.datasets.ltsf.filling import fill_from_past, without_gaps
 from mixtura.datasets.ltsf.reading import parse_table
 from mixtura.datasets.ltsf.series import SeriesTable
 
@@ -40,8 +40,9 @@ def read_own_table(
         covariates: columns that are known up to the present only.
         known_covariates: columns that are known in the future as well.
         frequency: step as a pandas alias (`h`, `15min`, `D`); seen from the dates if None. Given,
-            the rows are taken as they are, gaps included.
-        missing: what to do with empty cells: refuse them, or fill them with the reading before.
+            the rows are taken as they are, gaps included, unless these are filled.
+        missing: what to do with empty cells and steps without a row: refuse them, or fill them with
+            the reading before.
 
     Raises:
         InputError: for a missing file, an unknown column, cells that are no numbers, empty cells,
@@ -65,6 +66,9 @@ def table_of(
     frequency: str | None,
     missing: Missing,
 ) -> SeriesTable:
+    if missing == "fill" and date_column is not None:
+        frame, dates = without_gaps(frame, frame[date_column].to_numpy(), frequency)
+        frame = frame.assign(**{date_column: dates})
     chosen = [*targets, *covariates, *known_covariates]
     numbers = {column: numeric(frame, column, name) for column in chosen}
     observed = observed_rows(numbers, targets) if known_covariates else len(frame)

@@ -59,7 +59,8 @@ class LTSFDataModule(pl.LightningDataModule):
         frequency: its step (`h`, `15min`, `D`); null to see it from the dates.
         train_fraction: of the rows of `path`, from the beginning.
         test_fraction: of the rows of `path`, at the end; what is between validates.
-        missing: refuse empty cells in `path`, or fill them with the reading before.
+        missing: refuse empty cells and steps without a row in `path`, or fill them with the reading
+            before.
         constant: refuse targets of `path` that never change in the training rows, or keep them.
         seed: of the order of training windows.
         num_workers: processes that gather batches.

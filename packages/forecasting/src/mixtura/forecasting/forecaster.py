@@ -152,8 +152,8 @@ class Forecaster(nn.Module, Predictable, Shared):
             unseen: where the network was trained on several series, refuse one that was not among
                 them, or scale it by its own rows.
             date_column: column of the timestamps.
-            missing: refuse empty cells, or fill them with the reading before (a network that reads
-                missing values gets them as they are).
+            missing: refuse empty cells and steps without a row, or fill them with the reading
+                before (a network that reads missing values gets them as they are).
 
         Returns:
             A pandas frame with the dates of the future as its index, or a polars frame with them as
@@ -254,7 +254,8 @@ class Forecaster(nn.Module, Predictable, Shared):
             levels: quantiles to keep; the usual ones that the frame can tell if not given.
             max_windows: windows that are looked at, spread over the frame.
             date_column: column of the timestamps.
-            missing: refuse empty cells, or fill them with the reading before.
+            missing: refuse empty cells and steps without a row, or fill them with the reading
+                before.
 
         Raises:
             InputError: for a frame that is too short, or a level that it cannot tell.

@@ -15,6 +15,7 @@ from mixtura.datasets import (
     future_stamps,
     infer_frequency,
     normal_frequency,
+    without_gaps,
 )
 from mixtura.datasets.ltsf.reading import parse_dates
 
@@ -130,8 +131,8 @@ def series_of(
         channels: columns to take, in this order; every numeric column that is nothing else if None.
         date_column: column of the timestamps; the index where there is no such column.
         frequency: step as a pandas alias; seen from the dates if None.
-        missing: refuse empty cells, fill them with the reading before, or keep them as NaN
-            (covariates are then filled).
+        missing: refuse empty cells and steps without a row, fill them with the reading before, or
+            keep them as NaN (covariates are then filled).
         covariates: columns that are known up to the present.
         known_covariates: columns that are known in the future as well.
 
@@ -147,6 +148,8 @@ def series_of(
     elif isinstance(table.index, pd.DatetimeIndex):
         index = table.index if table.index.tz is None else table.index.tz_convert("UTC")
         stamps = index.tz_localize(None).to_numpy()
+    if missing != "raise" and stamps is not None:
+        table, stamps = without_gaps(table, stamps, frequency)
     if frequency is not None:
         frequency = normal_frequency(frequency)
     elif stamps is not None and len(stamps) > 1:
