@@ -204,6 +204,10 @@ def count(path: Path) -> int:
         (("fit", "-c", "tny"), "the nearest names are tiny"),
         (("fit", "--config=tny.yaml"), "tiny"),
         (("fit", "--config"), "needs a value"),
+        (("fit",), "fit needs a configuration (--config)"),
+        (("fit", "--conifg", "tiny"), "did you mean --config by --conifg?"),
+        (("test", "--trainer.max_steps=2"), "test needs a configuration"),
+        (("benchmark", "zzz"), "there are toys"),
         (("test", "--ckpt_path", "lost.ckpt"), "no such file"),
         (("benchmark", "toyz"), "the nearest names are toys"),
         (("configs", "nothing-like-it"), "no packaged configuration"),
@@ -252,6 +256,9 @@ def test_files_that_are_no_configuration(
         assert words in capsys.readouterr().err
     assert ask("fit", "--config", str(tmp_path)) == 2
     assert "is a folder" in capsys.readouterr().err
+    (tmp_path / "mine.yaml").touch()
+    assert ask("fit", "--config", str(tmp_path / "mien.yaml")) == 2
+    assert f"the nearest names are {tmp_path / 'mine.yaml'}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

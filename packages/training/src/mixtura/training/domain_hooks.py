@@ -38,6 +38,10 @@ class DomainHooks:
         name = getattr(data, "name", None)
         return Card(data=name if isinstance(name, str) else None)
 
+    def tested(self, data: Any) -> bool:
+        """Whether the data have a test split, which `export` measures for the card."""
+        return True
+
     def inspected(self, data: Any) -> Iterable[Any]:
         """The batches that `inspect` looks at: those of the test split.
 

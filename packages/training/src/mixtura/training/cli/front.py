@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mixtura.training.cli import names
-from mixtura.training.cli.app import App
+from mixtura.training.cli.app import LIGHTNING, App
 from mixtura.training.cli.completion import SHELLS, script
 from mixtura.training.cli.mistakes import Mistake, report
 
@@ -17,6 +17,7 @@ __all__ = ["run_app"]
 
 CONFIG_FLAGS = ("--config", "-c")
 FILE_FLAGS = ("--ckpt_path",)
+ENOUGH = (*CONFIG_FLAGS, *FILE_FLAGS, "--model", "--print_config", "--help", "-h")
 KEYWORDS = ("best", "last", "hpc")
 
 
@@ -88,6 +89,8 @@ def _verbs(app: App) -> list[str]:
 def _prepared(app: App, args: list[str]) -> list[str]:
     """The arguments with packaged names replaced by paths; files that are not there are refused."""
     verb, *rest = args
+    if verb in LIGHTNING and not any(arg.split("=")[0].split(".")[0] in ENOUGH for arg in rest):
+        raise _no_configuration(app, verb, rest)
     folder = app.folder("configs")
     out = [verb]
     position = 0
@@ -116,6 +119,22 @@ def _prepared(app: App, args: list[str]) -> list[str]:
     if spec is not None and spec.names and len(out) > 1 and not out[1].startswith("-"):
         out[1] = str(names.find(out[1], app.folder(spec.names), "recipe", app.program))
     return out
+
+
+def _no_configuration(app: App, verb: str, rest: list[str]) -> Mistake:
+    """What to do who named neither a configuration nor a model nor a checkpoint."""
+    flags = [arg.split("=")[0] for arg in rest if arg.startswith("-")]
+    close = (names.nearest(flag, ["--config", "--ckpt_path", "--model"], 1) for flag in flags)
+    meant = next(
+        (f"; did you mean {near[0]} by {f}?" for f, near in zip(flags, close, strict=True) if near),
+        "",
+    )
+    return Mistake(
+        f"{verb} needs a configuration (--config), or a checkpoint to take it from (--ckpt_path)"
+        + meant,
+        f"for example: {app.program} {verb} --config {_example(app)}; `{app.program} configs` "
+        "lists them all",
+    )
 
 
 def readable(path: Path, program: str) -> None:

@@ -8,6 +8,7 @@ from mixtura.training.cli.mistakes import Mistake
 __all__ = ["available", "describe", "find", "nearest"]
 
 SUFFIXES = (".yaml", ".yml")
+FEW = 5
 
 
 def available(folder: Path) -> dict[str, Path]:
@@ -51,9 +52,16 @@ def find(name: str, folder: Path, kind: str, program: str) -> Path:
         stem = path.with_suffix("").as_posix()
         if stem in names:
             return names[stem]
-    near = nearest(name, list(names))
-    hint = f"the nearest names are {', '.join(near)}" if near else f"there are {len(names)} of them"
+    files = sorted(each.name for each in path.parent.glob("*") if each.suffix in SUFFIXES)
+    beside = [str(path.with_name(each)) for each in get_close_matches(path.name, files)]
+    near = [*beside, *nearest(name, list(names))][:3]
+    if near:
+        hint = f"the nearest names are {', '.join(near)}"
+    elif len(names) <= FEW:
+        hint = f"there are {', '.join(names)}"
+    else:
+        hint = f"there are {len(names)} of them"
     raise Mistake(
         f"there is no {kind} {name!r}, neither packaged nor as a file; {hint}",
-        f"`{program} configs` lists them all",
+        f"`{program} configs` lists them all" if kind == "configuration" else "",
     )

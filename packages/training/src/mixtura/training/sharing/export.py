@@ -44,7 +44,7 @@ def export(
     if kind != "folder":
         return _program(module, data, Path(to), kind)
     card = module.card(data)
-    if data is not None and measure:
+    if data is not None and measure and module.tested(data):
         card.figures = _measured(module, data)
     if data is not None:
         card.experts = expert_statistics(module, data, batches)
@@ -83,12 +83,12 @@ def _measured(module: MoEModule, data: Any) -> dict[str, float]:
 
 
 def expert_statistics(module: MoEModule, data: Any, batches: int) -> dict[str, LayerStatistics]:
-    """What each layer's experts do over the first `batches` test batches."""
+    """What each layer's experts do over the first `batches` batches that `inspect` looks at."""
     found: dict[str, LayerStatistics] = {}
     if not moe_layers(module.network):
         return found
     module.eval()
-    for number, batch in enumerate(test_batches(data)):
+    for number, batch in enumerate(module.inspected(data)):
         if number == batches:
             break
         with torch.no_grad(), record_routing(module.network) as record:
