@@ -107,6 +107,9 @@ def test_a_folder_of_files_with_irregular_times(tmp_path: Path) -> None:
     assert main(["fit", *SMALL, *STEPS, *mine, f"--trainer.default_root_dir={root}"]) == 0
     (path,) = root.rglob("last.ckpt")
     assert main(["predict", f"--ckpt_path={path}", f"--trainer.default_root_dir={root}"]) == 0
+    shared = tmp_path / "shared"
+    assert main(["export", f"--ckpt_path={path}", f"--to={shared}"]) == 0
+    assert Reconstruction.from_pretrained(shared).num_environments == 4
     (written,) = root.rglob("trajectories.csv")
     assert len(pd.read_csv(written)) == 4 * 14
     out = tmp_path / "adapted"

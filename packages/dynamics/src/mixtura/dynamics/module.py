@@ -192,6 +192,10 @@ class DynamicsModule(MoEModule):
             load=load,
         )
 
+    def tested(self, data: EnvironmentsDataModule) -> bool:
+        """Data of one's own need not have a test split."""
+        return data.data.test is not None
+
     def inspected(self, data: EnvironmentsDataModule) -> Iterable[Trajectories]:
         """The test trajectories, or those of training where there is no test split."""
         self._inspected = data.data.test or data.data.train
