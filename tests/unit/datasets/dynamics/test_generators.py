@@ -101,6 +101,8 @@ def test_own_files_are_read_with_their_own_times(tmp_path: Path) -> None:
         ({"t": [0, 2, 1], "x": [1, 2, 3]}, "time runs backwards at sample 2"),
         ({"t": [0], "x": [1]}, "environment 1 has a trajectory of 1 samples"),
         ({"t": [0, 1, 2], "z": [1, 2, 3]}, "state columns"),
+        ({"t": [0, 1, 2], "x": [1, "a", 3]}, "b.csv: column x holds 'a'"),
+        ({"t": [0, 1, 1], "x": [1, 2, 3]}, "environment 1 is b.csv"),
         ({"time": [0, 1, 2], "x": [1, 2, 3]}, "no column 't'"),
         ({"t": [0, 1, 2], "x": [1, np.nan, 3]}, "environment 1, trajectory 0 holds nan"),
     ],

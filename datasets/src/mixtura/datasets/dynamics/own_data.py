@@ -1,5 +1,6 @@
 """A user's own environments: one CSV file each, or arrays."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -158,12 +159,7 @@ def read_tables(folder: Path) -> Environments:
         raise DynamicsDataError(f"{folder} holds no .csv file; put one there per environment")
     states, times, columns = [], [], None
     for path in files:
-        table = pd.read_csv(path)
-        if "t" not in table.columns:
-            raise DynamicsDataError(
-                f"{path.name} has no column 't' (it has {', '.join(map(str, table.columns))}); "
-                "name the column of times t"
-            )
+        table = read_table(path)
         own = [name for name in table.columns if name not in ("t", "trajectory")]
         if columns is not None and own != columns:
             raise DynamicsDataError(
@@ -182,7 +178,34 @@ def read_tables(folder: Path) -> Environments:
                 )
         states.append([group[own].to_numpy(float) for group in groups])
         times.append(longest)
-    return from_arrays(states, times)
+    try:
+        return from_arrays(states, times)
+    except DynamicsDataError as error:
+        number = re.search(r"environment (\d+)", str(error))
+        if number is None:
+            raise
+        name = files[int(number[1])].name
+        raise DynamicsDataError(f"{error} (environment {number[1]} is {name})") from None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV file of numbers with a column `t`."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DynamicsDataError(f"{path.name} is not a readable CSV file: {error}") from error
+    if "t" not in table.columns:
+        raise DynamicsDataError(
+            f"{path.name} has no column 't' (it has {', '.join(map(str, table.columns))}); "
+            "name the column of times t, and separate columns by commas"
+        )
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            wrong = table[name][pd.to_numeric(table[name], errors="coerce").isna()].iloc[0]
+            raise DynamicsDataError(
+                f"{path.name}: column {name} holds {wrong!r}; all columns must be numbers"
+            )
+    return table
 
 
 def read_arrays(path: Path) -> DynamicsData:
