@@ -27,7 +27,7 @@ class Adapted:
     Attributes:
         contexts: of the new environments.
         experts: their experts.
-        support_losses: squared error on the trajectories adapted to.
+        support_losses: squared error on the trajectories adapted to, in the network's units.
     """
 
     contexts: Float[Tensor, "environments context"]

@@ -62,8 +62,9 @@ class TrajectoryWriter(Callback):
         table.to_csv(folder / "trajectories.csv", index=False, float_format="%.7g")
         draw_portraits(folder / "portraits.png", told["x"], told["states"], told["expert"])
         failed = int((told["status"] != 0).sum())
+        there = int(told["x"][:, :, 0, 0].isfinite().sum())
         print(
-            f"{told['status'].numel()} trajectories of {len(told['t'])} environments"
+            f"{there} trajectories of {len(told['t'])} environments"
             + (f", {failed} of which did not reach their last time:" if failed else ":")
         )
         for name in ("trajectories.csv", "portraits.png"):

@@ -15,7 +15,9 @@ from mixtura.datasets.dynamics import load_environments
 from mixtura.dynamics.adaptation import Adaptation
 from mixtura.dynamics.fine_tuning import LowRankTuning
 from mixtura.dynamics.metrics import mse
+from mixtura.dynamics.pictures.portraits import draw_portraits
 from mixtura.dynamics.trajectories import Trajectories
+from mixtura.dynamics.writer import trajectory_table
 
 __all__ = ["adapt"]
 
@@ -57,8 +59,11 @@ def adapt(
     system = module.network
     if fine_tune_steps:
         system, adapted = LowRankTuning(fine_tune_steps, fine_tune_lr)(system, support, adapted)
+    known = {"contexts": adapted.contexts, "experts": adapted.experts}
     with torch.no_grad():
-        solution = system(scored.x0, scored.t, contexts=adapted.contexts, experts=adapted.experts)
+        fitted = system(support.x0, support.t, **known)
+        solution = system(scored.x0, scored.t, **known)
+    fits = mse(fitted.states, support.x, support.observed)
     errors = mse(solution.states, scored.x, scored.observed)
     folder = Path(out)
     try:
@@ -72,12 +77,16 @@ def adapt(
         )
         scores = {
             "strategy": strategy,
-            "support_mse": adapted.support_losses.tolist(),
+            "support_mse": fits.tolist(),
             "mse": errors.tolist(),
             "experts": adapted.experts.tolist(),
             "failures": solution.failures(),
         }
         (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+        told = (scored.shown, solution.states, adapted.experts)
+        rows = trajectory_table(scored.t, *told)
+        rows.to_csv(folder / "trajectories.csv", index=False, float_format="%.7g")
+        draw_portraits(folder / "portraits.png", *told)
         if fine_tune_steps:
             system.save_pretrained(folder / "model")
     except OSError as error:
@@ -87,10 +96,12 @@ def adapt(
         table.add_row(
             str(number),
             str(int(adapted.experts[number])),
-            f"{float(adapted.support_losses[number]):.3g}",
+            f"{float(fits[number]):.3g}",
             f"{float(errors[number]):.3g}",
         )
     console = Console()
     console.print(table)
-    console.print(f"mean {float(errors.mean()):.3g}; files in {folder}", highlight=False)
+    console.print(f"mean {float(errors.mean()):.3g}", highlight=False)
+    for name in ("adapted.npz", "scores.json", "trajectories.csv", "portraits.png"):
+        console.print(f"  {folder / name}", highlight=False)
     return folder
