@@ -1,6 +1,7 @@
 """The Lightning verbs in process: composition, mistakes, checkpoints, folders."""
 
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,12 @@ def test_checkpoint_alone_is_enough(trained: Path, capsys: pytest.CaptureFixture
     assert "test: " in out
     assert run("validate", f"--ckpt_path={trained}", "@") == 0
     assert run("predict", f"--ckpt_path={trained}", "@") == 0
+    # Single values are changed in what it holds.
+    few = ("--data.num_samples=32", "--data.init_args.batch_size=2")
+    assert run("test", f"--ckpt_path={trained}", *few, "@") == 0
+    config = yaml.safe_load(Path("runs/tiny/test-1/config.yaml").read_text())
+    assert config["data"]["init_args"]["num_samples"] == 32
+    assert config["data"]["init_args"]["batch_size"] == 2
 
 
 def test_checkpoint_of_other_sizes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,6 +155,16 @@ def test_resume_in_a_new_folder(trained: Path, tmp_path: Path) -> None:
     assert last.read_bytes() == before
     metrics = (tmp_path / "runs/tiny/0/metrics.csv").read_text()
     assert metrics.count("\n") > 2
+
+
+def test_a_run_that_ends_before_a_validation(tmp_path: Path) -> None:
+    """It has no best state, only the last, and says no more about that."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert run("fit", "--config=tiny", "@", "--trainer.max_steps=1") == 0
+    assert not [each for each in said if "monitor" in str(each.message)]
+    names = {path.name for path in (tmp_path / "runs/tiny/0/checkpoints").iterdir()}
+    assert names == {"last.ckpt", "last.ckpt.sha256"}
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

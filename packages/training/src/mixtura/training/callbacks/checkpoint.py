@@ -78,6 +78,12 @@ class Checkpoint(ModelCheckpoint):
         super().on_train_epoch_end(trainer, pl_module)
         self._keep_last(trainer)
 
+    def _save_topk_checkpoint(self, trainer: pl.Trainer, monitor_candidates: Any) -> None:
+        """Nothing is the best before the first validation, and there is no need to warn of that."""
+        validated = trainer.fit_loop.epoch_loop.val_loop._has_run
+        if validated or self.monitor is None or self.monitor in monitor_candidates:
+            super()._save_topk_checkpoint(trainer, monitor_candidates)
+
     def _keep_last(self, trainer: pl.Trainer) -> None:
         if not self._should_skip_saving_checkpoint(trainer):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -191,11 +191,11 @@ class MixturaCLI(LightningCLI):
 
 
 def _from_checkpoint(args: list[str]) -> list[str]:
-    """Options for the model and the data of a checkpoint, where nothing else names them."""
+    """Options for the model and the data of a checkpoint, where nothing else names their class."""
     paths = [arg.partition("=")[2] for arg in args if arg.startswith("--ckpt_path=")]
     if not paths or not Path(paths[-1]).is_file():
         return []
-    given = {arg.lstrip("-").partition("=")[0].partition(".")[0] for arg in args}
+    given = {arg.lstrip("-").partition("=")[0].removesuffix(".class_path") for arg in args}
     for flag, value in zip(args, [*args[1:], ""], strict=True):
         path = value if flag == "-c" else flag.partition("--config=")[2]
         if path:
