@@ -42,7 +42,8 @@ def draw_portraits(
     count = min(len(true), most)
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(2.3 * columns, 2.1 * rows), layout="constrained")
+    size = (max(2.3 * columns, 4.8), max(2.1 * rows, 3.6))  # room for the title
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     error = (reconstructed - true).square().flatten(1).nanmean(1)
     reconstructed = reconstructed.where(true.isfinite(), torch.nan)
