@@ -31,7 +31,8 @@ def read_own_table(
 ) -> SeriesTable:
     """Read a CSV file (also `.csv.gz`) with one header line, one row per step.
 
-    Rows at the end in which every target is empty are future rows: they carry known covariates.
+    Rows at the end in which every target is empty are future rows: they carry known covariates,
+    and are not filled.
 
     Args:
         path: of the file.
@@ -71,7 +72,8 @@ def table_of(
         frame = frame.assign(**{date_column: dates})
     chosen = [*targets, *covariates, *known_covariates]
     numbers = {column: numeric(frame, column, name) for column in chosen}
-    observed = observed_rows(numbers, targets) if known_covariates else len(frame)
+    ahead = bool(known_covariates) or missing == "fill"
+    observed = observed_rows(numbers, targets) if ahead else len(frame)
     stamps, step = None, None
     if date_column is not None:
         stamps = frame[date_column].to_numpy()[:observed]

@@ -124,7 +124,7 @@ def series_of(
     """The numeric columns of a frame as a table of observations.
 
     Where there are known covariates, the last rows may carry nothing else: a row without any
-    reading after the last one with a reading belongs to the future.
+    reading after the last one with a reading belongs to the future, and is not filled.
 
     Args:
         frame: rows in order of time; the dates in a column or in the index.
@@ -176,7 +176,7 @@ def series_of(
     if not channels:
         raise InputError("the frame has no numeric column to forecast; convert one to numbers")
     rows = len(table)
-    if known_covariates:
+    if known_covariates or missing != "raise":
         seen = np.flatnonzero(table[list(channels)].notna().any(axis=1).to_numpy())
         rows = int(seen[-1]) + 1 if len(seen) else rows
     filling = "raise" if missing == "raise" else "fill"
