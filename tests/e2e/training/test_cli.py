@@ -1,6 +1,7 @@
 """The Lightning verbs in process: composition, mistakes, checkpoints, folders."""
 
 import logging
+import signal
 import warnings
 from pathlib import Path
 
@@ -98,6 +99,26 @@ def test_mistakes_are_sentences(
     lines = said[said.rindex("mixtura-toy: error") :].splitlines()
     assert words in lines[0] + lines[-1]
     assert len(lines) <= 5
+
+
+def test_options_that_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("export", "--ckpt_path=last") == 2
+    assert "error: --to must be given" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_there_is_a_step_to_finish(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.e2e.training.toyapp.model import ToyData
+
+    def interrupted(self: ToyData, stage: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ToyData, "setup", interrupted)
+    before = signal.getsignal(signal.SIGINT)
+    assert run("fit", "--config=tiny", "@") == 130
+    signal.signal(signal.SIGINT, before)
+    assert "mixtura-toy: interrupted" in capsys.readouterr().err
 
 
 def test_wrong_keys_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -208,6 +208,8 @@ def count(path: Path) -> int:
         (("fit", "--conifg", "tiny"), "did you mean --config by --conifg?"),
         (("test", "--trainer.max_steps=2"), "test needs a configuration"),
         (("benchmark", "zzz"), "there are toys"),
+        (("benchmark",), "benchmark needs a recipe first; there are toys"),
+        (("benchmark", "--quick"), "benchmark needs a recipe first; there are toys"),
         (("test", "--ckpt_path", "lost.ckpt"), "no such file"),
         (("benchmark", "toyz"), "the nearest names are toys"),
         (("configs", "nothing-like-it"), "no packaged configuration"),

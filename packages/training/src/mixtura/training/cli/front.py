@@ -116,8 +116,14 @@ def _prepared(app: App, args: list[str]) -> list[str]:
             out.append(arg)
         position += 1
     spec = app.functions().get(verb)
-    if spec is not None and spec.names and len(out) > 1 and not out[1].startswith("-"):
-        out[1] = str(names.find(out[1], app.folder(spec.names), "recipe", app.program))
+    if spec is not None and spec.names and not {"--help", "-h"} & set(out):
+        recipes = app.folder(spec.names)
+        if len(out) == 1 or out[1].startswith("-"):
+            raise Mistake(
+                f"{verb} needs a recipe first; there are {', '.join(names.available(recipes))}",
+                f"for example: {app.program} {verb} {next(iter(names.available(recipes)))} --quick",
+            )
+        out[1] = str(names.find(out[1], recipes, "recipe", app.program))
     return out
 
 

@@ -53,12 +53,20 @@ def run(app: App, args: Sequence[str], *, traceback: bool = False) -> int:
         report(app.program, f"a worker process that reads the data died: {error}", remedy)
         return FAILED
     except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning's way, with status 1
+            return _interrupted(app)
         if str(stop) and not str(stop).isdigit() and isinstance(stop.code, int):
             sys.stderr.write(f"{app.program}: {stop}\n")
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _interrupted(app)
     return 0
+
+
+def _interrupted(app: App) -> int:
+    """Ctrl-C outside of training; within it `GracefulStop` saves the state first."""
+    sys.stderr.write(f"{app.program}: interrupted\n")
+    return INTERRUPTED
 
 
 def _reader_died(error: Exception) -> bool:

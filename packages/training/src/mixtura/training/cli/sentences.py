@@ -22,6 +22,7 @@ KEY = re.compile(r'^(?:- )?Parser key "([^"]+)":\s*(.*)$')
 UNKNOWN = re.compile(r"Option '([^']+)' is not accepted|[Kk]ey '?\"?([\w.]+)'?\"? is not expected")
 UNRECOGNISED = re.compile(r"unrecognized arguments: (\S+)")
 NO_OPTION = re.compile(r"does not accept option '([^']+)'")
+REQUIRED = re.compile(r"following arguments are required: (.+)")
 NO_CLASS = re.compile(
     r"Expected a path but (\S+) either|Expected a dot import path string: (\S+)"
     r"|Problem with given class_path '([^']+)'"
@@ -50,6 +51,10 @@ def sentence(message: str, keys: list[str], args: list[str]) -> str:
     found = NO_CLASS.search(message)
     if found:
         return _unknown_class(next(each for each in found.groups() if each), message)
+    found = REQUIRED.search(message)
+    if found:
+        names = (name.strip().removeprefix(f"{args[0]}.") for name in found[1].split(","))
+        return f"{' and '.join(f'--{name}' for name in names)} must be given"
     return _leaf(message, args)
 
 
