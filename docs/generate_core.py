@@ -26,6 +26,9 @@ from mixtura.core import (
     Units,
     to_config,
 )
+from mixtura.core.dispatch import dispatches
+from mixtura.core.dispatch.auto import ROWS_OF_A_LOOP
+from mixtura.core.dispatch.node import FEW_ROWS
 from mixtura.core.testing import EXPERTS, ROUTERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -378,6 +381,58 @@ def page(family: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
+def dispatch_page() -> str:
+    """What each dispatch is, and which one `auto` takes."""
+    few, loop = FEW_ROWS, ROWS_OF_A_LOOP
+    parts = [
+        "# Dispatch",
+        "How the rows get to their experts and back. A dispatch has no parameters and changes no "
+        "result beyond rounding: a checkpoint written with one is read with any other. A layer "
+        "takes it by name, `auto` when not told:",
+        "```python\n"
+        "import logging\n\n"
+        "import torch\n"
+        "from mixtura.core import GLUExperts, LinearScore, MoELayer, Router, TopK\n\n"
+        "logging.basicConfig(level=logging.INFO)  # auto says once what it takes\n"
+        "router, experts = Router(LinearScore(16, 4), TopK(2)), GLUExperts(4, 16, 32)\n"
+        "x = torch.randn(100, 16)\n"
+        "fast = MoELayer(router, experts)(x)\n"
+        'reference = MoELayer(router, experts, dispatch="naive")(x)\n'
+        "torch.testing.assert_close(fast, reference)\n"
+        "```",
+        "## What auto takes",
+        "The first line that holds. Rows are assignments, times the positions of a unit that has "
+        "some.",
+        "| experts, mode and size | dispatch |\n"
+        "|---|---|\n"
+        "| experts so thin that moving rows costs more than work (LoRA of a small rank, copies, "
+        "latent experts) | dense_all |\n"
+        "| stacked experts in compiled code | grouped_mm |\n"
+        "| torch.export, or other experts in compiled code | dense_all |\n"
+        "| experts that are not stacked | sorted_loop |\n"
+        "| stacked experts on a GPU | grouped_mm |\n"
+        "| on a CPU: no kernel, or a list of assignments (expert choice) | sorted_loop |\n"
+        f"| on a CPU: at most {few} rows and 8 experts, float32 | grouped_mm |\n"
+        f"| on a CPU: at most {few} rows and 8 experts, bfloat16 or autocast | padded_bmm |\n"
+        f"| on a CPU: no gradients, or fewer than {loop} rows for each expert | stacked_loop |\n"
+        "| on a CPU: all else | sorted_loop |",
+        "The rule follows measurements on one kind of processor; "
+        "[benchmarks/results](../../benchmarks/results) has them, and `./just bench core` makes "
+        "them where you are. **Choose yourself** when yours is another processor, when memory "
+        "counts more than time (`stacked_loop` works in pieces and holds least), or when the load "
+        "is far from balanced (never `padded_bmm`). Experts spread over processes bring their own "
+        "dispatch: see `shard_experts`.",
+        "**Traps.** On a CPU the loops ask for the counts of each expert, which on a GPU is a wait "
+        "for the device: take `grouped_mm` there. `grouped_mm` needs widths whose rows are "
+        "multiples of 16 bytes to be one node of the graph; others cost more. Second derivatives "
+        "and `torch.func` transforms work everywhere, and at the speed of plain operations.",
+    ]
+    for name, kind in dispatches().items():
+        summary = inspect.getdoc(inspect.getmodule(kind)) or ""
+        parts += [f"## {name}", summary.splitlines()[0], own_words(kind)]
+    return "\n\n".join(parts) + "\n"
+
+
 def table() -> str:
     """Component, paper, test."""
     rows = ["| component | family | source | tested in |", "|---|---|---|---|"]
@@ -404,6 +459,7 @@ def main() -> None:
     PAGES.mkdir(exist_ok=True)
     for family in FAMILIES:
         (PAGES / f"{family}.md").write_text(page(family))
+    (PAGES / "dispatch.md").write_text(dispatch_page())
     README.write_text(readme(README.read_text()))
 
 

@@ -36,6 +36,11 @@ def test_page_is_up_to_date(family: str) -> None:
     assert (GENERATOR.PAGES / f"{family}.md").read_text() == GENERATOR.page(family), AGAIN
 
 
+def test_the_page_on_dispatch_is_up_to_date() -> None:
+    found = (GENERATOR.PAGES / "dispatch.md").read_text()
+    assert found == GENERATOR.dispatch_page(), AGAIN
+
+
 def configurations() -> list:
     return [
         pytest.param(block.text, id=f"{family}-{number}")

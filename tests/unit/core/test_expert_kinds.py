@@ -69,6 +69,22 @@ def test_gru_equals_torch_and_every_dispatch_runs_it() -> None:
         torch.testing.assert_close(dispatch_by_name(name)(bank, x, routing), expected)
 
 
+def test_gru_passes_over_padding() -> None:
+    bank = GRUExperts(2, 4, 6, last=True, skip_zeros=True)
+    x, lengths = torch.randn(3, 5, 4), [5, 2, 3]
+    padded = x.clone()
+    for sequence, length in zip(padded, lengths, strict=True):
+        sequence[length:] = 0
+    routing = Routing.from_choices(torch.tensor([[1], [0], [1]]), torch.ones(3, 1), num_experts=2)
+    single = [
+        bank.one(expert, x[number : number + 1, :length])
+        for number, (expert, length) in enumerate(zip((1, 0, 1), lengths, strict=True))
+    ]
+    for name in ("naive", "sorted_loop", "padded_bmm", "grouped_mm", "dense_all"):
+        found = dispatch_by_name(name)(bank, padded, routing)
+        torch.testing.assert_close(found, torch.cat(single))
+
+
 def test_latent_experts_converge_to_what_they_factorise() -> None:
     torch.manual_seed(0)
     trained = GLUExperts(3, 8, 10)

@@ -7,6 +7,7 @@ from mixtura.core import (
     InputError,
     LayerStatistics,
     LinearScore,
+    LogitNormalization,
     Router,
     RouterEntropy,
     Scored,
@@ -72,6 +73,29 @@ def test_the_controller_reaches_two_active_experts() -> None:
         means.append(float(statistics.mean_active))
     assert abs(sum(means[-50:]) / 50 - 2.0) < 0.1
     assert max(means[-50:]) < 2.4
+
+
+def test_normalised_logits_need_one_threshold_whatever_their_size() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(64, 16)
+    score, normalization = LinearScore(16, 8), LogitNormalization(1.5)
+    router = Router(score, TopP(0.6), adjustments=[normalization])
+    small = router(x)
+    with torch.no_grad():
+        score.weight.mul_(20)
+    large = router(x)
+    torch.testing.assert_close(large.scores, small.scores, atol=1e-3, rtol=0)
+    large.weight.square().sum().backward()
+    assert normalization.scale.grad is not None
+    assert float(normalization.scale.grad.abs()) > 0
+
+
+def test_equal_logits_stay_finite_when_normalised() -> None:
+    logits = torch.full((2, 4), 3.0, requires_grad=True)
+    normalised = LogitNormalization().on_logits(logits, LinearScore(4, 4))
+    assert torch.equal(normalised, torch.zeros(2, 4))
+    (grad,) = torch.autograd.grad(normalised.sum(), logits)
+    assert bool(grad.isfinite().all())
 
 
 def test_the_threshold_is_saved_and_keeps_its_precision() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         GatePro,
         GroupLimit,
         GumbelNoise,
+        LogitNormalization,
         Sinkhorn,
         balanced_assignment,
     )
@@ -188,6 +189,7 @@ _ROOMS = {
         "GatePro",
         "GroupLimit",
         "GumbelNoise",
+        "LogitNormalization",
         "Sinkhorn",
         "balanced_assignment",
     ),
@@ -420,6 +422,7 @@ __all__ = [
     "LinearScore",
     "LoRAExperts",
     "LoadBalance",
+    "LogitNormalization",
     "Loss",
     "MLPExperts",
     "MLPScore",

@@ -6,6 +6,7 @@ from mixtura.core.adjustments.base import Adjustment
 from mixtura.core.adjustments.gatepro import GatePro
 from mixtura.core.adjustments.group_limit import GroupLimit
 from mixtura.core.adjustments.gumbel import GumbelNoise
+from mixtura.core.adjustments.logit_normalization import LogitNormalization
 from mixtura.core.adjustments.sinkhorn import Sinkhorn
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "GatePro",
     "GroupLimit",
     "GumbelNoise",
+    "LogitNormalization",
     "Sinkhorn",
     "balanced_assignment",
 ]

@@ -20,8 +20,8 @@ class TopPControl(Controller):
     """A PI controller: `P <- clip(P - kp * err - ki * sum(err), low, high)`.
 
     `err` is the mean number of active experts, over all steered layers, less the target; the same P
-    holds in all of them. A fixed P gives no control of the cost (compare DTop-p,
-    arXiv 2512.13996).
+    holds in all of them; `LogitNormalization` in each router lets it mean the same. A fixed P gives
+    no control of the cost (compare DTop-p, arXiv 2512.13996).
 
     Args:
         target: mean active experts per unit.

@@ -1,7 +1,7 @@
 """Dispatch: how the rows get to their experts and back. It knows devices, nothing else."""
 
 from mixtura.core.dispatch.auto import Auto
-from mixtura.core.dispatch.base import Dispatch, dispatch_by_name
+from mixtura.core.dispatch.base import Dispatch, dispatch_by_name, dispatches
 from mixtura.core.dispatch.dense_all import DenseAll
 from mixtura.core.dispatch.grouped_mm import GroupedMM
 from mixtura.core.dispatch.naive import Naive
@@ -19,4 +19,5 @@ __all__ = [
     "SortedLoop",
     "StackedLoop",
     "dispatch_by_name",
+    "dispatches",
 ]

@@ -9,7 +9,7 @@ from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
 from mixtura.core.routing import Routing
 
-__all__ = ["Dispatch", "dispatch_by_name", "register_dispatch"]
+__all__ = ["Dispatch", "dispatch_by_name", "dispatches", "register_dispatch"]
 
 _DISPATCHES: dict[str, type["Dispatch"]] = {}
 
@@ -32,6 +32,11 @@ def register_dispatch(name: str):
         return cls
 
     return register
+
+
+def dispatches() -> dict[str, type[Dispatch]]:
+    """Every dispatch by the name under which a layer takes it."""
+    return dict(_DISPATCHES)
 
 
 def dispatch_by_name(name: str) -> Dispatch:

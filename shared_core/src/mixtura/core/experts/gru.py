@@ -29,14 +29,25 @@ class GRUExperts(StackedExperts):
         dim: width of a position.
         hidden_dim: width of the state and of the output.
         last: give the last state (hidden_dim) instead of all of them (positions, hidden_dim).
+        skip_zeros: positions that are all zeros, as padding is written, leave the state as it is;
+            with `last`, sequences of different lengths then end where they end.
     """
 
-    def __init__(self, num_experts: int, dim: int, hidden_dim: int, *, last: bool = False) -> None:
+    def __init__(
+        self,
+        num_experts: int,
+        dim: int,
+        hidden_dim: int,
+        *,
+        last: bool = False,
+        skip_zeros: bool = False,
+    ) -> None:
         super().__init__()
         check_sizes(num_experts=num_experts, dim=dim, hidden_dim=hidden_dim)
         self.dim = dim
         self.num_experts = num_experts
         self.last = last
+        self.skip_zeros = skip_zeros
         self.input = nn.Parameter(torch.empty(num_experts, 3 * hidden_dim, dim))
         self.state = nn.Parameter(torch.empty(num_experts, 3 * hidden_dim, hidden_dim))
         self.input_bias = nn.Parameter(torch.empty(num_experts, 3 * hidden_dim))
@@ -54,12 +65,14 @@ class GRUExperts(StackedExperts):
         driven = layout.linear(rows, weights["input"], weights["input_bias"])
         hidden = driven.new_zeros(*driven.shape[:-2], driven.shape[-1] // 3)
         states = []
-        for step in driven.unbind(-2):
+        real = (rows != 0).any(-1, keepdim=True) if self.skip_zeros else None
+        for position, step in enumerate(driven.unbind(-2)):
             recurrent = layout.linear(hidden, weights["state"], weights["state_bias"])
             (r, z, n), (ur, uz, un) = step.chunk(3, -1), recurrent.chunk(3, -1)
             z = torch.sigmoid(z + uz)
             new = torch.tanh(n + torch.sigmoid(r + ur) * un)
-            hidden = torch.lerp(new, hidden, z)
+            after = torch.lerp(new, hidden, z)
+            hidden = after if real is None else torch.where(real[..., position, :], after, hidden)
             states.append(hidden)
         return hidden if self.last else torch.stack(states, -2)
 

@@ -12,6 +12,7 @@ from mixtura.core.adjustments import (
     GatePro,
     GroupLimit,
     GumbelNoise,
+    LogitNormalization,
     Sinkhorn,
 )
 from mixtura.core.router import Activation, Router
@@ -134,6 +135,10 @@ OWN_ROUTERS = [
         ),
     ),
     RouterCase("top_p", linear(lambda e, k: TopP(0.6))),
+    RouterCase(
+        "top_p_normalized",
+        linear(lambda e, k: TopP(0.6), adjustments=lambda e, k: [LogitNormalization(2.0)]),
+    ),
     RouterCase("top_p_capped", linear(lambda e, k: TopP(0.6, max_k=k, renormalize=True))),
     RouterCase("percentile", linear(lambda e, k: Percentile(0.5, max_k=k)), normalized=True),
     RouterCase("percentile_unit", linear(lambda e, k: Percentile(0.5, scope="unit"))),
