@@ -1,5 +1,6 @@
 """Process CPU time and peak memory of a function."""
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -12,17 +13,16 @@ SHORTEST = 0.05  # seconds that one measurement takes at least, by repetition
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median CPU seconds of each function over some rounds, in each of which all of them run.
 
-    Each round begins with another one, and everyone runs once before it is timed: nobody clears up
-    after another, such as the pages of hundreds of megabytes of gradients.
+    The order is another one in each round, and everyone runs once before it is timed: nobody always
+    clears up after the same one, such as the pages of hundreds of megabytes of gradients.
     """
     repeats = {}
     for name, function in functions.items():
         function()
         repeats[name] = max(1, round(SHORTEST / max(_seconds(function, 1), 1e-6)))
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    names = list(functions)
     for number in range(rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
+        for name in random.Random(number).sample(list(functions), len(functions)):
             functions[name]()
             seconds[name].append(_seconds(functions[name], repeats[name]))
     return {name: statistics.median(values) for name, values in seconds.items()}
