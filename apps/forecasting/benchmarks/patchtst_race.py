@@ -110,9 +110,9 @@ def train_peer(windows: int, steps: int) -> tuple[dict[str, float], int]:
     """neuralforecast's; returns the clocks and the number of parameters."""
     import numpy as np
     import pandas as pd
-    from neuralforecast import NeuralForecast
-    from neuralforecast.losses.pytorch import MSE
-    from neuralforecast.models import PatchTST
+    from neuralforecast import NeuralForecast  # pyright: ignore[reportMissingImports]
+    from neuralforecast.losses.pytorch import MSE  # pyright: ignore[reportMissingImports]
+    from neuralforecast.models import PatchTST  # pyright: ignore[reportMissingImports]
 
     values = series()
     frame = pd.DataFrame(

@@ -50,7 +50,9 @@ def test_items_are_read_in_the_order_of_their_first_rows(tmp_path: Path) -> None
     assert list(tables) == ["b", "a"]
     assert [table.rows for table in tables.values()] == [20, 30]
     assert tables["a"].static_covariates.tolist() == [7.0]
-    assert str(tables["a"].stamps[0]).startswith("2022-03-01")
+    stamps = tables["a"].stamps
+    assert stamps is not None
+    assert str(stamps[0]).startswith("2022-03-01")
     assert read_own_items(path, "shop")["a"].channels == ("sales", "price", "area")
 
 

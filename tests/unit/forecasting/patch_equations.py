@@ -122,12 +122,10 @@ def mixture(state: State, x: Tensor, o: Options, size: int, always: bool) -> Ten
             weights = weights / weights.sum().clamp_min(1e-6)
         rows = segment[None] if projected else segment.view(size, dim)
         inner = "" if projected or size == 1 else ".1"
-        outputs.append(
-            sum(
-                w * feed_forward(below(state, f"experts.{e}{inner}"), rows)
-                for w, e in zip(weights, chosen.tolist(), strict=True)
-            ).flatten()
-        )
+        y = torch.zeros_like(rows)
+        for weight, expert in zip(weights, chosen.tolist(), strict=True):
+            y = y + weight * feed_forward(below(state, f"experts.{expert}{inner}"), rows)
+        outputs.append(y.flatten())
     y = torch.stack(outputs)
     if "shared_gating.weight" in state:
         gate = linear(below(state, "shared_gating"), segments).sigmoid()

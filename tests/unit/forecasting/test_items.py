@@ -104,7 +104,7 @@ def test_gluonts_entries_are_scaled_by_their_item(data: LTSFDataModule) -> None:
             "start": pd.Period("2021-01-01", "D"),
             "item_id": name,
             "feat_dynamic_real": rows["offer"].to_numpy()[None],
-            "feat_static_real": np.array([SIZES[name]]),
+            "feat_static_real": np.array([SIZES[str(name)]]),
         }
         for name, rows in frame.groupby("shop", sort=False)
     ]

@@ -1,6 +1,6 @@
 """Every option of Seg-MoE and MoHETS against the equations written out, by the released names."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -9,6 +9,8 @@ from torch import nn
 from mixtura.forecasting.checkpoints import load_into, mohets_rules, save_state, seg_moe_rules
 from mixtura.forecasting.networks import MoHETS, SegMoE
 from tests.unit.forecasting.patch_equations import forward
+
+Network = TypeVar("Network", bound=nn.Module)
 
 SEG_MOE: dict[str, Any] = {
     "context_length": 32,
@@ -48,7 +50,7 @@ DEFAULTS = {
 }
 
 
-def perturbed(network: nn.Module) -> nn.Module:
+def perturbed(network: Network) -> Network:
     """Norms, biases and routers away from where they begin; frequencies that floats can carry."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
