@@ -124,7 +124,7 @@ def test_the_command_line_says_where_it_stopped(
     assert (tmp_path / saved).is_file()
     said = (tmp_path / "said").read_text()
     assert "stopped by SIGTERM, saved to" in said
-    assert "resume with --ckpt_path" in said
+    assert "resume by the same command with --ckpt_path" in said
     assert "Traceback" not in said
 
 

@@ -21,8 +21,12 @@ class Stopped(SystemExit):
         self.path = path
 
     def __str__(self) -> str:
-        saved = f"saved to {self.path}; resume with --ckpt_path {self.path}" if self.path else ""
-        return f"stopped by {signal.Signals(self.number).name}, {saved or 'nothing was saved'}"
+        said = f"stopped by {signal.Signals(self.number).name}"
+        if self.path is None:
+            return f"{said}, nothing was saved"
+        return (
+            f"{said}, saved to {self.path}; resume by the same command with --ckpt_path behind it"
+        )
 
 
 class GracefulStop(Callback):

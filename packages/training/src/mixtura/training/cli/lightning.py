@@ -216,7 +216,14 @@ SILENT = (
     "Precision .* is not supported by the model summary",
     "FSDP2-wrapped module .* returned a view",  # that nobody changes in place
 )
-TIPS = ("💡", "litlogger", "litmodels", "TPU available", "Loading `train_dataloader`")
+TIPS = (
+    "💡",
+    "litlogger",
+    "litmodels",
+    "TPU available",
+    "Loading `train_dataloader`",
+    "`weights_only` was not set",  # checkpoints are read without pickle whatever it says
+)
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -274,7 +281,11 @@ def quiet() -> None:
         def filter(self, record: logging.LogRecord) -> bool:
             return not any(mark in record.getMessage() for mark in TIPS)
 
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+    for name in (
+        "pytorch_lightning.utilities.rank_zero",
+        "pytorch_lightning.trainer.connectors.checkpoint_connector",
+        "lightning_fabric.utilities.rank_zero",
+    ):
         logging.getLogger(name).addFilter(NoTips())
     for message in SILENT:
         warnings.filterwarnings("ignore", message=message)
