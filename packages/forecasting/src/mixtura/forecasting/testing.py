@@ -183,6 +183,22 @@ def own_table(folder: Path, **arguments: Any) -> LTSFDataModule:
     )
 
 
+def own_items(folder: Path, **arguments: Any) -> LTSFDataModule:
+    """Windows of two series below each other in a small file."""
+    path = folder / "items.csv"
+    if not path.exists():
+        parts = []
+        for name, rows in (("long", 200), ("short", 120)):
+            values = np.random.default_rng(rows).normal(size=rows).cumsum()
+            days = pd.date_range("2021-01-01", periods=rows, freq="D")
+            parts.append(pd.DataFrame({"date": days, "shop": name, "sales": values, "area": rows}))
+        pd.concat(parts).to_csv(path, index=False)
+    return LTSFDataModule(
+        path=str(path), item_column="shop", target="sales", static_covariates=["area"], look_back=8,
+        horizon=4, batch_size=32, eval_batch_size=7, **arguments,
+    )  # fmt: skip
+
+
 def futures(batch: WindowBatch) -> list[Any]:
     """What is to be forecast, by window."""
     return [tuple(one.flatten().tolist()) for one in batch.future]
@@ -209,5 +225,6 @@ def labels(batch: SequenceBatch) -> list[Any]:
 
 DATA = [
     DataCase("LTSFDataModule", own_table, futures),
+    DataCase("LTSFDataModule of several series", own_items, futures),
     DataCase("SequenceDataModule", own_sequences, labels, splits=("train", "val")),
 ]
