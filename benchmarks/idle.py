@@ -1,22 +1,25 @@
 """What the core costs when nothing of it is used.
 
-    ./just bench idle
+    ./just bench idle [--markdown FILE]
 
 The time to import it after torch, and how much slower a layer is because a record could be open and
 edits could be there. Process CPU time of one thread: the median of processes, or of pairs of runs
 in turn.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import torch
+from harness.machine import machine
 
 from mixtura.core import GLUExperts, LinearScore, MoELayer, Router, TopK
 
@@ -62,13 +65,25 @@ def _seconds(run: Callable[[], torch.Tensor]) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--markdown", type=Path, help="write what is printed, and on what it ran")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"import of mixtura.core after torch: {import_seconds():.2f} s")
+    lines = [f"import of mixtura.core after torch: {import_seconds():.2f} s"]
     for tokens, dim in ((512, 32), (2048, 128)):
         ratio = idle_record(tokens, dim)
-        print(
+        lines.append(
             f"no record, no edits, {tokens} tokens of width {dim}: {ratio:.4f} of the parts alone"
         )
+    print("\n".join(lines))
+    if arguments.markdown:
+        told = [f"- {key}: {value}" for key, value in machine().items()]
+        found = [f"- {line}" for line in lines]
+        about = f"```\n{(__doc__ or '').strip()}\n```"
+        text = ["# An idle core", "\n".join(told), about, "\n".join(found)]
+        arguments.markdown.write_text("\n\n".join(text) + "\n")
 
 
 if __name__ == "__main__":
