@@ -418,7 +418,9 @@ def dispatch_page() -> str:
         "| on a CPU: all else | sorted_loop |",
         "The rule follows measurements on one kind of processor; "
         "[benchmarks/results](../../benchmarks/results) has them, and `./just bench core` makes "
-        "them where you are. **Choose yourself** when yours is another processor, when memory "
+        "them where you are. With a few hundred rows calls count more than work: "
+        "[a step written by hand](../../benchmarks/results/smallest-xeon-avx512-amx.md) shows how "
+        "much of it any layer must pay. **Choose yourself** when yours is another processor, when memory "
         "counts more than time (`stacked_loop` works in pieces and holds least), or when the load "
         "is far from balanced (never `padded_bmm`). Experts spread over processes bring their own "
         "dispatch: see `shard_experts`.",
