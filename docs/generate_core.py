@@ -421,9 +421,9 @@ def dispatch_page() -> str:
         "them where you are. With a few hundred rows calls count more than work: "
         "[a step written by hand](../../benchmarks/results/smallest-xeon-avx512-amx.md) shows how "
         "much of it any layer must pay. **Choose yourself** when yours is another processor, when "
-        "memory counts more than time (`stacked_loop` works in pieces and holds least), or when the "
-        "load is far from balanced (never `padded_bmm`). Experts spread over processes bring their own "
-        "dispatch: see `shard_experts`.",
+        "memory counts more than time (`stacked_loop` works in pieces and holds least), or when "
+        "the load is far from balanced (never `padded_bmm`). Experts spread over processes bring "
+        "their own dispatch: see `shard_experts`.",
         "**Traps.** On a CPU the loops ask for the counts of each expert, which on a GPU is a wait "
         "for the device: take `grouped_mm` there. `grouped_mm` needs widths whose rows are "
         "multiples of 16 bytes to be one node of the graph; others cost more. Second derivatives "
