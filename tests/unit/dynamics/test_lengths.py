@@ -9,11 +9,14 @@ import torch
 from mixtura.core import InputError
 from mixtura.datasets.dynamics import DynamicsDataError, from_arrays, load_environments
 from mixtura.dynamics import (
+    ContextsDataModule,
+    EnvironmentsDataModule,
     MixERReconstructor,
     Objective,
     Stage,
     Trajectories,
     WindowedTraining,
+    long_term_scores,
 )
 from mixtura.dynamics.metrics import mape, mse, rel_l2, rel_sq_pointwise
 from mixtura.dynamics.training import GEPSTraining
@@ -147,6 +150,21 @@ def test_recipes_learn_from_them(recipe) -> None:
 def test_random_parts_of_them_are_refused() -> None:
     with pytest.raises(InputError, match="trajectories of one length, these have 0 to 12"):
         ragged().sub_intervals(0.6)
+
+
+def test_what_needs_one_length_says_so(tmp_path: Path) -> None:
+    for name, samples in (("0", 6), ("1", 4)):
+        rows = [f"{k},{k}" for k in range(samples)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["t,x", *rows]))
+    with pytest.raises(InputError, match=r"of one length, those of .* have 4 to 6"):
+        ContextsDataModule(str(tmp_path), 2, 2, 2).parts()
+    long = load_environments(str(tmp_path)).train
+    with pytest.raises(InputError, match="long runs must all have the same length"):
+        long_term_scores(small_system(2), long)
+    (tmp_path / "1.csv").write_text("trajectory,t,x\n0,0,0\n0,1,1\n1,0,0\n1,1,1")
+    (tmp_path / "0.csv").write_text("trajectory,t,x\n0,0,0\n0,1,1")
+    with pytest.raises(InputError, match="set val_trajectories to 0"):
+        _ = EnvironmentsDataModule(str(tmp_path), val_trajectories=1).data
 
 
 def test_tables_leave_padding_out() -> None:

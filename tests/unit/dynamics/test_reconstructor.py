@@ -84,8 +84,8 @@ def test_mistakes_are_sentences(fitted: MixERReconstructor) -> None:
     with pytest.raises(InputError, match="numbered from 0"):
         fitted.simulate(np.ones((1, 2)), np.linspace(0, 1, 3), env=9)
     ragged = [np.zeros((2, 12, 2)), np.zeros((2, 11, 2))]
-    with pytest.raises(InputError, match="environment 1 has 11 samples, environment 0 has 12"):
-        MixERReconstructor(1, progress=False).fit(ragged, np.linspace(0, 1, 12))
+    with pytest.raises(InputError, match="environment 1 has 11 samples, but times of shape"):
+        MixERReconstructor(1, progress=False).fit(ragged, [np.linspace(0, 1, 12)] * 2)
     other = [np.zeros((2, 12, 2)), np.zeros((2, 12, 3))]
     with pytest.raises(InputError, match="state dimensions"):
         MixERReconstructor(1, progress=False).fit(other, np.linspace(0, 1, 12))

@@ -27,6 +27,7 @@ from mixtura.dynamics import (
 )
 from mixtura.dynamics.contexts import context_pool
 from mixtura.dynamics.metrics import mse
+from mixtura.dynamics.training import StepReport
 from mixtura.dynamics.training.contributors import choose_contributors
 
 from .systems import rotations, small_system
@@ -54,10 +55,16 @@ def test_adabelief_first_step_by_hand() -> None:
     assert parameter.item() == pytest.approx(1 - 0.1 * 2 / 1.8, abs=1e-6)
 
 
-def test_the_shared_start_finds_the_families_and_learns() -> None:
-    data = rotations(RATES)
+@pytest.fixture(scope="module")
+def run() -> tuple[Reconstruction, list[StepReport]]:
+    """A short run with a shared start, and its reports."""
     system = small_system(6, experts=2)
-    reports = short().run(system, data, torch.Generator().manual_seed(0))
+    reports = short().run(system, rotations(RATES), torch.Generator().manual_seed(0))
+    return system, reports
+
+
+def test_the_shared_start_finds_the_families_and_learns(run) -> None:
+    system, reports = run
     family = system.family()
     assert len(set(family[:3].tolist())) == len(set(family[3:].tolist())) == 1
     assert family[0] != family[3]
@@ -158,9 +165,8 @@ def test_second_order_needs_a_solver_that_can_be_differentiated_twice() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["gate", "best_expert", "nearest", "mean"])
-def test_adaptation_fits_a_new_environment_and_changes_nothing_else(strategy) -> None:
-    system = small_system(6, experts=2)
-    short().run(system, rotations(RATES), torch.Generator().manual_seed(0))
+def test_adaptation_fits_a_new_environment_and_changes_nothing_else(strategy, run) -> None:
+    system, _ = run
     before = {k: v.clone() for k, v in system.state_dict().items()}
     new = rotations([1.05, -1.15])
     adapted = Adaptation(strategy, steps=60, lr=2e-2)(system, new)
