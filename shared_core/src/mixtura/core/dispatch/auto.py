@@ -37,7 +37,7 @@ class Auto(Dispatch):
     ) -> Float[Tensor, "units *out"]:
         """Whatever the chosen dispatch gives."""
         name = choose(experts, x, routing)
-        if name not in self._told and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and name not in self._told:
             self._told.add(name)
             logger.info(
                 "dispatch %s for %s with %d experts: %d assignments of %d units, %s on %s",
