@@ -6,7 +6,8 @@ Process CPU time of one thread, the median of interleaved rounds; ratios below 1
 json row: shape, dtype, mode, dispatch, seconds, ratio_dense, ratio_bare, ratio_best_peer,
 ratio_best_dispatch, peak_bytes, ratio_plain_bytes. `bare` are the matrix products alone, into
 memory that is there; `bare, fresh gradients` writes the gradients of the weights into new memory,
-as every training step that begins with `zero_grad()` has to.
+as every training step that begins with `zero_grad()` has to. `auto` and what it takes run the same
+code: their difference is the noise of a table.
 """
 
 import argparse
