@@ -101,6 +101,12 @@ def test_mistakes_are_sentences(
     assert len(lines) <= 5
 
 
+def test_a_refused_run_takes_no_number(tmp_path: Path) -> None:
+    root = f"--trainer.default_root_dir={tmp_path}"
+    assert run("fit", "--config=tiny", "@", root, "--trainer.accelerator=tpu") == 2
+    assert not (tmp_path / "tiny" / "0").exists()
+
+
 def test_options_that_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("export", "--ckpt_path=last") == 2
     assert "error: --to must be given" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mixtura.core.errors import InputError
-from mixtura.training.runs import claim
+from mixtura.training.runs import claim, release
 from tests.faults.training.runner import forked, wait
 
 
@@ -37,6 +37,18 @@ def test_other_ranks_follow_the_first(tmp_path: Path, monkeypatch: pytest.Monkey
     first = claim(tmp_path, "a")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert claim(tmp_path, "a") == first
+
+
+def test_given_back_only_while_empty(tmp_path: Path) -> None:
+    refused = claim(tmp_path, "a")
+    release()
+    assert not refused.exists()
+    used = claim(tmp_path, "a")
+    (used / "config.yaml").write_text("")
+    release()
+    assert used.name == "0"
+    assert (used / "config.yaml").exists()
+    release()  # nothing is claimed any more
 
 
 def test_not_writable(tmp_path: Path) -> None:

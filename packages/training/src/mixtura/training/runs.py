@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mixtura.core.errors import InputError
 
-__all__ = ["claim"]
+__all__ = ["claim", "release"]
 
 CLAIMED = "MIXTURA_RUN_FOLDER"
 LIMIT = 100_000
@@ -44,6 +44,15 @@ def claim(root: Path, name: str, verb: str = "fit") -> Path:
             "choose another folder with --trainer.default_root_dir"
         ) from error
     raise InputError(f"{folder} holds {LIMIT} runs; choose another --trainer.default_root_dir")
+
+
+def release() -> None:
+    """Give the claimed folder back if nothing was written: a refused command leaves no trace."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    folder = Path(os.environ.pop(CLAIMED, ""))
+    if folder.name and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _next(folder: Path, prefix: str) -> int:

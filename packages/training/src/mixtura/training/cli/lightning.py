@@ -22,7 +22,7 @@ from mixtura.training.checkpoint import CONFIG_KEY, read_checkpoint
 from mixtura.training.cli.app import App
 from mixtura.training.cli.parsing import Parser
 from mixtura.training.deferred import without_pictures
-from mixtura.training.runs import claim
+from mixtura.training.runs import claim, release
 from mixtura.training.trainer import Trainer
 
 __all__ = ["MixturaCLI", "locate", "quiet", "register", "run_lightning"]
@@ -32,7 +32,11 @@ def run_lightning(app: App, args: list[str]) -> "MixturaCLI":
     """Parse and run one Lightning verb of an app."""
     quiet()
     register(app)
-    return MixturaCLI(app, args)
+    try:
+        return MixturaCLI(app, args)
+    except BaseException:
+        release()
+        raise
 
 
 def register(app: App) -> None:
