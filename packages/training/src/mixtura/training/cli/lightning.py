@@ -164,7 +164,7 @@ class MixturaCLI(LightningCLI):
         ]
         try:
             return super().instantiate_trainer(**kwargs)
-        except MisconfigurationException as error:
+        except (MisconfigurationException, ModuleNotFoundError) as error:
             raise InputError(f"the trainer cannot be set up: {error}") from error
 
     def config_dump_of_run(self) -> dict[str, Any]:
