@@ -101,12 +101,13 @@ class Job:
             found = json.loads(done.read_text())
             if found["key"] == key and Path(found["checkpoint"]).is_file():
                 return found
-        args = ["fit", *self._arguments(setting, place)]
+        runs = place / key  # what was trained with other options lies elsewhere
+        args = ["fit", *self._arguments(setting, runs)]
         started = place / "started.json"
         before = 0.0
         if started.is_file() and json.loads(started.read_text())["key"] == key:
             before = float(json.loads(started.read_text())["seconds"])
-            states = [*place.rglob("last.ckpt"), *place.rglob("interrupted.ckpt")]
+            states = [*runs.rglob("last.ckpt"), *runs.rglob("interrupted.ckpt")]
             if states:
                 newest = max(states, key=lambda path: path.stat().st_mtime)
                 args.append(f"--ckpt_path={newest}")
@@ -120,7 +121,7 @@ class Job:
         note(started)
         cli = MixturaCLI(self.app, args, summary=False)
         callback: Any = cli.trainer.checkpoint_callback
-        best = _best(place, callback.mode) or Path(callback.last_model_path)
+        best = _best(runs, callback.mode) or Path(callback.last_model_path)
         note(done, checkpoint=str(best.resolve()))
         return json.loads(done.read_text())
 
