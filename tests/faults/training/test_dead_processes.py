@@ -69,7 +69,7 @@ def test_a_worker_that_is_killed() -> None:
     )
     with pytest.raises((RuntimeError, ConnectionError, EOFError), match=seen):
         fit(DeadlyData())
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 120  # it does not hang
 
 
 @ONE_CORE
