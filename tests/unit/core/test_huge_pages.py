@@ -5,8 +5,8 @@ import mmap
 import pytest
 import torch
 
-from mixtura.core import GLUExperts, Routing
-from mixtura.core.dispatch import dispatch_by_name, huge_pages
+from mixtura.core import GLUExperts, Routing, huge_pages
+from mixtura.core.dispatch import dispatch_by_name
 
 
 @pytest.mark.parametrize("name", ["stacked_loop", "padded_bmm"])

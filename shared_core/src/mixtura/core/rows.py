@@ -47,7 +47,7 @@ def collect(
 ) -> Float[Tensor, "units dim"]:
     """`sum_k rows[place[:, k]]`, each times `weight[:, k]` when given; no gradients of its own."""
     if place.shape[1] == 1:
-        one = rows.index_select(0, place[:, 0])
+        one = rows.index_select(0, place.flatten())
         return one if weight is None else one.mul_(weight)
     return F.embedding_bag(place, rows, mode="sum", per_sample_weights=weight)
 

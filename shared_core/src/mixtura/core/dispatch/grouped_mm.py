@@ -1,6 +1,5 @@
 """Rows sorted by expert, all experts in one grouped matrix product."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mixtura.core.dispatch.base import Dispatch, register_dispatch
-from mixtura.core.dispatch.node import Work, second_derivative, work_for
+from mixtura.core.dispatch.node import (
+    Work,
+    cast,
+    second_derivative,
+    wanted,
+    weigh,
+    weigh_back,
+    work_for,
+)
 from mixtura.core.dispatch.sorted_loop import SortedLoop
 from mixtura.core.dispatch.stacked_loop import can_be_a_node
 from mixtura.core.experts.base import Experts
@@ -39,32 +46,39 @@ class GroupedMM(Dispatch):
         if not isinstance(experts, StackedExperts):
             return SortedLoop()(experts, x, routing)
         if x.shape[0] and can_be_a_node(experts, routing):
-            work, cast, weights = work_for(experts, x, routing)
-            if all(_is_aligned(tensor) for tensor in (cast, *weights)):
+            work, narrow, weights = work_for(experts, x, routing)
+            if _takes(narrow, weights):
+                layout = _layout(work)
                 if work.keep == Keep.NOTHING:
-                    return _forward(work, cast, routing.given_weight, weights)[0]
-                return _Grouped.apply(work, cast, routing.given_weight, *weights)
+                    return _forward(work, layout, narrow, routing.given_weight, weights)[0]
+                return _Grouped.apply(work, layout, narrow, routing.given_weight, *weights)
         outputs = experts.grouped(routing.gather(x), routing)
         return routing.combine(outputs, x.dtype)
 
 
-def _is_aligned(tensor: Tensor) -> bool:
-    """Whether torch's grouped product takes a matrix, or a stack of them, like this."""
-    shape, size = tensor.shape, tensor.itemsize
-    return (
-        shape[-1] * size % ALIGNMENT == 0
-        and (len(shape) < 3 or shape[-2] * size % ALIGNMENT == 0)
-        and tensor.dtype in (torch.float32, torch.bfloat16, torch.float16)
-        and tensor.is_contiguous()
-        and tensor.data_ptr() % ALIGNMENT == 0
-    )
+def _takes(x: Tensor, weights: Sequence[Tensor]) -> bool:
+    """Whether torch's grouped product takes such rows and stacks of matrices."""
+    if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return False
+    whole = ALIGNMENT // x.itemsize
+    if x.shape[-1] % whole or not x.is_contiguous() or x.data_ptr() % ALIGNMENT:
+        return False
+    for weight in weights:
+        if not weight.is_contiguous() or weight.data_ptr() % ALIGNMENT:
+            return False
+        for size in weight.shape[1:]:
+            if size % whole:
+                return False
+    return True
 
 
 class _Grouped(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, work: Work, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
-        y, kept = _forward(work, x, weight, weights)
-        ctx.work = work
+    def forward(
+        ctx: Any, work: Work, layout: GroupedKernel, x: Tensor, weight: Tensor, *weights: Tensor
+    ) -> Tensor:
+        y, kept = _forward(work, layout, x, weight, weights)
+        ctx.work, ctx.layout = work, layout
         ctx.save_for_backward(x, weight, *weights, *kept)
         return y
 
@@ -74,72 +88,82 @@ class _Grouped(torch.autograd.Function):
         x, weight, *rest = ctx.saved_tensors
         weights, kept = rest[: len(work.names)], rest[len(work.names) :]
         if torch.is_grad_enabled():
-            return None, *second_derivative(work, grads[0], x, weight, weights)
-        routing = work.routing
+            return None, None, *second_derivative(work, grads[0], x, weight, weights)
+        routing, inner = work.routing, work.inner
         assert routing.place is not None
-        width, inner = grads[0].shape[-1], math.prod(x.shape[1:-1])
-        wanted = zip(work.names, weights, ctx.needs_input_grad[3:], strict=True)
-        into = {name: value for name, value, want in wanted if want}
-        gates = weight.reshape(-1).index_select(0, routing.order)[:, None].to(x.dtype)
-        grad = grads[0].to(x.dtype).index_select(0, routing.sorted_unit).view(len(gates), -1)
+        into = wanted(work.names, weights, ctx.needs_input_grad[4:])
+        grad = cast(grads[0], x.dtype)
+        grad_weight = gates = None
         if work.keep == Keep.MORE:
-            outputs, *kept = kept
-            per_row = (grad * outputs).sum(1, keepdim=True)
-            grad.mul_(gates)
-            given = None
+            rows, chosen, *kept = kept
+            grad_weight, grad = weigh_back(grad.flatten(1), chosen, weight, routing)
+            grad = grad.index_select(0, routing.order)
+            grad = grad if inner == 1 else grad.view(len(rows), -1)
+            del chosen
         else:
-            per_row = None
-            given = gates if inner == 1 else gates.repeat_interleave(inner, 0)
-        weighted = [grad.view(-1, width)]
+            rows = x.index_select(0, routing.sorted_unit).flatten(0, -2)
+            grad = grad.index_select(0, routing.sorted_unit).flatten(0, -2)
+            gates = weight.reshape(-1).index_select(0, routing.order)[:, None].to(x.dtype)
+            gates = gates if inner == 1 else gates.repeat_interleave(inner, 0)
+        weighted = [grad]
         del grad
         grad_rows, grad_gates = work.kernel.backward(
             weighted.pop(),  # nobody else holds it, so that the kernel can free it
-            given,
-            x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1]),
+            gates,
+            rows,
             tuple(kept),
             work.named(weights),
-            _layout(work, x),
+            ctx.layout,
             into,
         )
         grad_x = None
-        if ctx.needs_input_grad[1]:
-            grad_rows = _only_live(grad_rows.view(len(gates), -1), routing)
-            grad_x = collect(grad_rows, routing.place).view_as(x)
-        grad_weight = None
         if ctx.needs_input_grad[2]:
-            if per_row is None:
-                assert grad_gates is not None
-                per_row = grad_gates.view(-1, inner).sum(1, keepdim=True)
-            per_row = _only_live(per_row, routing)
-            grad_weight = per_row[:, 0].index_select(0, routing.inverse)
-            grad_weight = grad_weight.view_as(weight).to(weight.dtype)
-        return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
+            grad_rows = _only_live(_assignments(grad_rows, inner), routing)
+            grad_x = _positions(collect(grad_rows, routing.place), x)
+        if grad_gates is not None and ctx.needs_input_grad[3]:
+            per_row = grad_gates.view(-1, inner).sum(1, keepdim=True)
+            grad_weight = _only_live(per_row, routing)[:, 0].index_select(0, routing.inverse)
+            grad_weight = grad_weight.view(weight.shape).to(weight.dtype)
+        return None, None, grad_x, grad_weight, *[into.get(name) for name in work.names]
 
 
 def _forward(
-    work: Work, x: Tensor, weight: Tensor, weights: Sequence[Tensor]
+    work: Work, layout: GroupedKernel, x: Tensor, weight: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Sums per unit, and what is kept."""
-    routing = work.routing
+    routing, more = work.routing, work.keep == Keep.MORE
     assert routing.place is not None
-    outputs, kept = work.kernel.forward(
-        x.index_select(0, routing.sorted_unit).view(-1, x.shape[-1]),
-        work.named(weights),
-        _layout(work, x),
-        work.keep,
-    )
-    outputs = _only_live(outputs.view(len(routing.expert), -1), routing)
-    wide = outputs.to(work.out_dtype)
-    y = collect(wide, routing.place, weight.view_as(routing.place).to(wide.dtype))
-    return y.view(*x.shape[:-1], -1), (outputs, *kept) if work.keep == Keep.MORE else kept
+    rows = [x.index_select(0, routing.sorted_unit).flatten(0, -2)]
+    kept_rows = tuple(rows) if more else ()
+    outputs, kept = work.kernel.forward(rows.pop(), work.named(weights), layout, work.keep)
+    outputs = _only_live(_assignments(outputs, work.inner), routing)
+    if more:
+        chosen = outputs.index_select(0, routing.inverse)
+        del outputs
+        y, kept = weigh(chosen, weight, work), (*kept_rows, chosen, *kept)
+    else:
+        outputs = cast(outputs, work.out_dtype)
+        gates = weight.view_as(routing.place).to(work.out_dtype)
+        y = collect(outputs, routing.place, gates)
+    return _positions(y, x), kept
 
 
-def _layout(work: Work, x: Tensor) -> GroupedKernel:
-    routing, inner = work.routing, math.prod(x.shape[1:-1])
+def _layout(work: Work) -> GroupedKernel:
+    routing, inner = work.routing, work.inner
     if inner == 1:
         return GroupedKernel(routing.offsets, routing.sorted_expert)
     expert = routing.sorted_expert.repeat_interleave(inner)
     return GroupedKernel(routing.offsets * inner, expert)
+
+
+def _assignments(rows: Tensor, inner: int) -> Tensor:
+    """The rows of an assignment in one."""
+    return rows if inner == 1 else rows.view(len(rows) // inner, -1)
+
+
+def _positions(rows: Tensor, like: Tensor) -> Tensor:
+    """What an assignment has in one, at the positions of a unit."""
+    return rows if like.ndim == 2 else rows.view(*like.shape[:-1], -1)
 
 
 def _only_live(rows: Tensor, routing: Routing) -> Tensor:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mixtura.core.dispatch.huge_pages import empty_like
 from mixtura.core.experts.kernel import Keep, Kernel
 from mixtura.core.experts.layouts import Single
 from mixtura.core.experts.stacked import StackedExperts
@@ -25,8 +24,11 @@ __all__ = [
     "FEW_ROWS",
     "Work",
     "autocast_dtype",
-    "gradient_buffers",
+    "cast",
     "second_derivative",
+    "wanted",
+    "weigh",
+    "weigh_back",
     "work_for",
 ]
 
@@ -44,6 +46,7 @@ class Work:
         routing: the decision.
         counts: rows of each expert, where the host knows.
         out_dtype: of the result.
+        inner: rows of an assignment.
         keep: what forward keeps.
     """
 
@@ -53,6 +56,7 @@ class Work:
     routing: Routing
     counts: list[int] | None
     out_dtype: torch.dtype
+    inner: int
     keep: Keep
 
     @property
@@ -64,6 +68,11 @@ class Work:
     def total(self) -> int:
         """Valid assignments."""
         return sum(self.known_counts)
+
+    @property
+    def spare(self) -> int:
+        """1 where some assignments are of no expert and need a place to be at, else 0."""
+        return int(self.total < len(self.routing.expert))
 
     def pieces(self, weights: Sequence[Tensor]) -> list[dict[str, Tensor | None]]:
         """Each expert's own weights by name."""
@@ -90,8 +99,7 @@ class Work:
             width: of a row.
             dtype: of the rows.
         """
-        spare = int(total < len(self.routing.expert))
-        rows = like.new_empty(total + spare, width, dtype=dtype)
+        rows = like.new_empty(total + self.spare, width, dtype=dtype)
         rows[total:] = 0
         return rows
 
@@ -116,18 +124,21 @@ def work_for(
     present = {name: value for name, value in experts.weights().items() if value is not None}
     weights = list(present.values())
     narrow = autocast_dtype(x)
-    work = Work(kernel, experts, tuple(present), routing, counts, x.dtype, _keep(x, routing))
+    inner = 1 if x.ndim == 2 else math.prod(x.shape[1:-1])
+    keep = Keep.NOTHING
+    if torch.is_grad_enabled():
+        few = x.is_cpu and routing.expert.shape[0] * inner <= FEW_ROWS
+        keep = Keep.MORE if few else Keep.LEAST
+    work = Work(kernel, experts, tuple(present), routing, counts, x.dtype, inner, keep)
     if narrow is not None:
         x = x.to(narrow)
         weights = [weight.to(narrow) for weight in weights]
     return work, x, weights
 
 
-def _keep(x: Tensor, routing: Routing) -> Keep:
-    if not torch.is_grad_enabled():
-        return Keep.NOTHING
-    rows = routing.expert.shape[0] * math.prod(x.shape[1:-1])
-    return Keep.MORE if rows <= FEW_ROWS and x.is_cpu else Keep.LEAST
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x.to(dtype)` without the call where there is nothing to do."""
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
@@ -137,15 +148,33 @@ def autocast_dtype(x: Tensor) -> torch.dtype | None:
     return torch.get_autocast_dtype(x.device.type)
 
 
-def gradient_buffers(
-    names: tuple[str, ...], weights: list[Tensor], wanted: tuple[bool, ...]
+def wanted(
+    names: tuple[str, ...], weights: list[Tensor], needed: tuple[bool, ...]
 ) -> dict[str, Tensor]:
-    """Empty stacked gradients of the weights that want one."""
-    return {
-        name: empty_like(weight)
-        for name, weight, want in zip(names, weights, wanted, strict=True)
-        if want
-    }
+    """The weights by name that want a gradient, which a layout puts in their place."""
+    return {name: weight for name, weight, need in zip(names, weights, needed, strict=True) if need}
+
+
+def weigh(chosen: Tensor, weight: Tensor, work: Work) -> Tensor:
+    """Weighted sums per unit of outputs that are in the order of the units' choices."""
+    index = work.routing.index
+    assert index is not None
+    if index.shape[1] == 1:
+        return cast(chosen, work.out_dtype) * cast(weight, work.out_dtype).view(-1, 1)
+    weighted = (chosen * weight.view(-1, 1)).view(*index.shape, -1)  # in the weights' precision
+    return cast(weighted.sum(1), work.out_dtype)
+
+
+def weigh_back(
+    grad: Tensor, chosen: Tensor, weight: Tensor, routing: Routing
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the weights, and of the outputs in the order of the units' choices."""
+    assert routing.choices is not None
+    if routing.choices > 1:
+        grad = grad.repeat_interleave(routing.choices, 0)
+    grad_weight = (grad * chosen).sum(1).view(weight.shape)
+    weighted = grad * cast(weight, grad.dtype).view(-1, 1)
+    return cast(grad_weight, weight.dtype), weighted
 
 
 def second_derivative(

@@ -8,7 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mixtura.core.dispatch.base import Dispatch, register_dispatch
-from mixtura.core.dispatch.node import Work, gradient_buffers, second_derivative, work_for
+from mixtura.core.dispatch.node import (
+    Work,
+    cast,
+    second_derivative,
+    wanted,
+    work_for,
+)
 from mixtura.core.dispatch.sorted_loop import SortedLoop
 from mixtura.core.dispatch.stacked_loop import can_be_a_node
 from mixtura.core.experts.base import Experts
@@ -81,9 +87,9 @@ def pad(routing: Routing, counts: list[int]) -> Padding:
 class _Padded(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, work: Work, x: Tensor, weight: Tensor, *weights: Tensor) -> Tensor:
-        y, made = _forward(work, x, weight, weights)
+        y, kept = _forward(work, x, weight, weights)
         ctx.work = work
-        ctx.save_for_backward(x, weight, *weights, *made)
+        ctx.save_for_backward(x, weight, *weights, *kept)
         return y
 
     @staticmethod
@@ -91,37 +97,33 @@ class _Padded(torch.autograd.Function):
         work: Work = ctx.work
         x, weight, *rest = ctx.saved_tensors
         weights, rest = rest[: len(work.names)], rest[len(work.names) :]
-        unit, place, slot, outputs, *kept = rest
+        unit, place, *kept = rest
         if torch.is_grad_enabled():
             return None, *second_derivative(work, grads[0], x, weight, weights)
-        routing, counts = work.routing, work.known_counts
-        experts, total = len(counts), sum(counts)
-        order = routing.order[:total]
-        into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
-        gates = weight.reshape(-1).index_select(0, order).to(x.dtype)
-        gates = gates.new_zeros(len(unit)).index_copy_(0, slot, gates)
-        width = grads[0].shape[-1]
-        grad = grads[0].to(x.dtype).index_select(0, unit).view(len(unit), -1)
-        grad_weight = None
-        if ctx.needs_input_grad[2]:
-            per_place = (grad * outputs).sum(1)
-            grad_weight = weight.new_zeros(weight.numel())
-            chosen = per_place.index_select(0, slot).to(weight.dtype)
-            grad_weight = grad_weight.index_copy_(0, order, chosen).view_as(weight)
-        weighted = [grad.mul_(gates[:, None]).view(experts, -1, width)]
-        del grad
-        grad_rows, _ = work.kernel.backward(
-            weighted.pop(),  # nobody else holds it, so that the kernel can free it
-            None,
+        experts, places, inner = len(work.known_counts), len(unit), work.inner
+        into = wanted(work.names, weights, ctx.needs_input_grad[3:])
+        gates = x.new_zeros(places + work.spare)  # zero where a place is too many
+        gates.index_copy_(0, place.flatten(), cast(weight.flatten(), x.dtype))
+        gates = gates[:places, None].expand(-1, inner).reshape(experts, -1, 1)
+        grad = cast(grads[0], x.dtype)
+        grad_rows, grad_gates = work.kernel.backward(
+            grad.index_select(0, unit).view(experts, -1, grad.shape[-1]),
+            gates,
             x.index_select(0, unit).view(experts, -1, x.shape[-1]),
             tuple(kept),
             work.named(weights),
             Batched(),
             into,
         )
-        grad_x = None
+        grad_x = grad_weight = None
         if ctx.needs_input_grad[1]:
-            grad_x = _to_units(grad_rows.view(len(unit), -1), place, work).view_as(x)
+            grad_rows = grad_rows.view(places, -1)
+            grad_x = collect(_with_nowhere(grad_rows, work), place).view_as(x)
+        if ctx.needs_input_grad[2]:
+            assert grad_gates is not None
+            per_place = _with_nowhere(grad_gates.view(places, inner).sum(1, keepdim=True), work)
+            grad_weight = per_place[:, 0].index_select(0, place.flatten())
+            grad_weight = cast(grad_weight.view(weight.shape), weight.dtype)
         return None, grad_x, grad_weight, *(into.get(name) for name in work.names)
 
 
@@ -129,35 +131,35 @@ def _forward(
     work: Work, x: Tensor, weight: Tensor, weights: Sequence[Tensor]
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Sums per unit, and what backward needs besides the inputs."""
+    unit, place = _padded(work)
+    experts, places = len(work.known_counts), len(unit)
+    rows = [x.index_select(0, unit).view(experts, -1, x.shape[-1])]
+    where = () if work.keep == Keep.NOTHING else (unit, place)
+    del unit
+    keep = min(work.keep, Keep.LEAST)  # padding takes memory enough
+    outputs, kept = work.kernel.forward(rows.pop(), work.named(weights), Batched(), keep)
+    outputs = _with_nowhere(cast(outputs.view(places, -1), work.out_dtype), work)
+    y = collect(outputs, place, cast(weight.view(place.shape), work.out_dtype))
+    return y.view(*x.shape[:-1], -1), (*where, *kept)
+
+
+def _padded(work: Work) -> tuple[Int[Tensor, "places"], Int[Tensor, "units choices"]]:
+    """The unit in each place, and the place of each unit's choices.
+
+    Choices that are not valid have the place behind the last.
+    """
     routing = work.routing
-    source, slot = pad(routing, work.known_counts)
-    experts, places = source.shape[0], source.numel()
-    unit = routing.sorted_unit.index_select(0, source.view(-1))
-    del source
-    place = _place(routing, slot, places)
-    outputs, kept = work.kernel.forward(
-        x.index_select(0, unit).view(experts, -1, x.shape[-1]),
-        work.named(weights),
-        Batched(),
-        min(work.keep, Keep.LEAST),  # padding takes memory enough
-    )
-    outputs = outputs.view(places, -1)
-    y = _to_units(outputs.to(work.out_dtype), place, work, weight.view_as(place))
-    return y.view(*x.shape[:-1], -1), (unit, place, slot, outputs, *kept)
-
-
-def _to_units(rows: Tensor, place: Tensor, work: Work, weight: Tensor | None = None) -> Tensor:
-    """Sums over each unit's choices, weighted or not; the place behind the last is of no expert."""
-    if work.total < len(work.routing.expert):
-        rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
-    return collect(rows, place, None if weight is None else weight.to(rows.dtype))
-
-
-def _place(routing: Routing, slot: Tensor, nowhere: int) -> Tensor:
-    """The place of each unit's choices; `nowhere` for those that are not valid."""
     assert routing.index is not None
-    if len(slot) == len(routing.expert):
-        place = torch.empty_like(slot)
+    source, slot = pad(routing, work.known_counts)
+    unit = routing.sorted_unit.index_select(0, source.view(-1))
+    if work.spare:
+        place = slot.new_full((len(routing.expert),), len(unit))
     else:
-        place = slot.new_full((len(routing.expert),), nowhere)
-    return place.index_copy_(0, routing.order[: len(slot)], slot).view(routing.index.shape)
+        place = torch.empty_like(slot)
+    place.index_copy_(0, routing.order[: len(slot)], slot)
+    return unit, place.view(routing.index.shape)
+
+
+def _with_nowhere(rows: Tensor, work: Work) -> Tensor:
+    """With a row of zeros behind the last place, if some choices are not valid."""
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])]) if work.spare else rows

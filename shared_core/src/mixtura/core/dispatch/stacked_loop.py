@@ -1,6 +1,5 @@
 """The sorted loop as one node, its weight gradients written where they belong."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +9,12 @@ from torch import Tensor
 
 from mixtura.core.dispatch.base import Dispatch, register_dispatch
 from mixtura.core.dispatch.chunks import Chunk, chunks_of
-from mixtura.core.dispatch.node import Work, gradient_buffers, second_derivative, work_for
+from mixtura.core.dispatch.node import Work, second_derivative, wanted, work_for
 from mixtura.core.dispatch.sorted_loop import SortedLoop
 from mixtura.core.experts.base import Experts
 from mixtura.core.experts.kernel import Keep
 from mixtura.core.experts.stacked import StackedExperts
+from mixtura.core.huge_pages import empty_like
 from mixtura.core.routing import Routing
 
 __all__ = ["StackedLoop"]
@@ -70,18 +70,19 @@ class _Loop(torch.autograd.Function):
         if torch.is_grad_enabled():
             return None, *second_derivative(work, grads[0], x, weight, weights)
         routing, counts = work.routing, work.known_counts
-        total, inner, dim = sum(counts), math.prod(x.shape[1:-1]), x.shape[-1]
+        total, dim = sum(counts), x.shape[-1]
         grad = grads[0].to(x.dtype)
         width = grad.shape[-1]
         gates = weight.reshape(-1).index_select(0, routing.order[:total]).to(x.dtype)[:, None]
-        into = gradient_buffers(work.names, weights, ctx.needs_input_grad[3:])
+        into = wanted(work.names, weights, ctx.needs_input_grad[3:])
+        into = {name: empty_like(value) for name, value in into.items()}
         for expert, count in enumerate(counts):
             if not count:
                 for buffer in into.values():
                     buffer[expert].zero_()
         own_into = {name: buffer.unbind(0) for name, buffer in into.items()}
         own = work.unbound(weights)
-        grad_rows = work.sorted_rows(x, total, inner * dim, x.dtype)
+        grad_rows = work.sorted_rows(x, total, work.inner * dim, x.dtype)
         grad_gates = grads[0].new_zeros(len(routing.expert))
         for number, (start, stop, layout) in enumerate(_chunks(work, x)):
             unit = routing.sorted_unit[start:stop]
@@ -136,4 +137,4 @@ def _forward(
 
 
 def _chunks(work: Work, x: Tensor) -> list[Chunk]:
-    return chunks_of(work.known_counts, math.prod(x.shape[1:-1]), cut=x.itemsize >= 4)
+    return chunks_of(work.known_counts, work.inner, cut=x.itemsize >= 4)

@@ -95,18 +95,20 @@ class GLUKernel:
         self, rows: Tensor, weights: Mapping[str, Any], layout: Layout, keep: Keep
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs; gate and up in one tensor, and what the activation made of the gate."""
-        both = layout.linear(rows, weights["gate_up"], weights["gate_up_bias"])
-        del rows
-        gated, up = both.chunk(2, -1)
         kept: tuple[Tensor, ...] = ()
         if keep == Keep.NOTHING:
-            hidden = layout.packed(activate_(self.name, gated).mul_(up))
+            gated, up = layout.halves(rows, weights["gate_up"], weights["gate_up_bias"])
+            del rows
+            hidden = activate_(self.name, gated).mul_(up)
         else:
+            both = layout.linear(rows, weights["gate_up"], weights["gate_up_bias"])
+            del rows
+            gated, up = both.chunk(2, -1)
             activated = activation_function(self.name)(gated)
             hidden = activated * up
             kept = (both,) if keep == Keep.LEAST else (both, activated)
-            del activated
-        del both, gated, up
+            del both, activated
+        del gated, up
         return layout.linear(hidden, weights["down"], weights["down_bias"]), kept
 
     def backward(
@@ -124,7 +126,10 @@ class GLUKernel:
         both, *made = kept
         gated, up = both.chunk(2, -1)
         activated = made[0] if made else activation_function(self.name)(gated)
-        hidden = activated * up
+        if layout.padded and not made:
+            hidden, activated = activated.mul_(up), None
+        else:
+            hidden = activated * up
         grad_gate = grad_hidden = None
         if gate is not None:
             grad_hidden = layout.rows_gradient(grad, weights["down"])
@@ -142,7 +147,10 @@ class GLUKernel:
         del grad
         grad_both = torch.empty_like(both)
         grad_gated, grad_up = grad_both.chunk(2, -1)
-        torch.mul(grad_hidden, activated, out=grad_up)
+        if activated is None:
+            activate_(self.name, grad_up.copy_(gated)).mul_(grad_hidden)
+        else:
+            torch.mul(grad_hidden, activated, out=grad_up)
         activation_gradient(self.name, grad_hidden.mul_(up), gated, grad_gated)
         del grad_hidden, activated
         layout.weight_gradient(grad_both, rows, into, "gate_up")

@@ -13,12 +13,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mixtura.core.experts.grouped_linear import grouped_linear
+from mixtura.core.huge_pages import empty_like
 
 __all__ = ["Batched", "Grouped", "GroupedKernel", "Layout", "Pieces", "Single"]
 
 
 class Layout:
-    """What `StackedExperts.compute` may ask for."""
+    """What `StackedExperts.compute` may ask for.
+
+    Attributes:
+        padded: whether there are more rows than work, so that a kernel better holds less at a time
+            and computes something again.
+    """
+
+    padded: bool = False
 
     def linear(self, rows: Tensor, weight: Any, bias: Any = None) -> Tensor:
         """`rows W^T + b` with each row's own expert."""
@@ -28,23 +36,23 @@ class Layout:
         """A parameter of shape (experts, ...) made to broadcast against rows."""
         raise NotImplementedError
 
-    def packed(self, rows: Tensor) -> Tensor:
-        """Rows that may be a part of wider ones, as `linear` takes them without a copy."""
-        return rows
+    def halves(self, rows: Tensor, weight: Any, bias: Any = None) -> Sequence[Tensor]:
+        """`linear` as two tensors of half the width, which `linear` takes without a copy."""
+        return self.linear(rows, weight, bias).chunk(2, -1)
 
     def rows_gradient(self, grad: Tensor, weight: Any, out: Tensor | None = None) -> Tensor:
         """`grad W`: from outputs of `linear` back to its rows, put into `out` if it is given."""
         return torch.matmul(grad, weight, out=out)
 
     def weight_gradient(self, grad: Tensor, rows: Tensor, into: dict[str, Any], name: str) -> None:
-        """Put the gradient of W in `rows W^T` where it belongs, if it is wanted."""
+        """Put the gradient of W in `rows W^T` where W stands in `into`, if it is wanted."""
         if name in into:
-            torch.matmul(grad.mT, rows, out=into[name])
+            into[name] = torch.matmul(grad.mT, rows, out=empty_like(into[name]))
 
     def bias_gradient(self, grad: Tensor, into: dict[str, Any], name: str) -> None:
-        """Put the gradient of an offset where it belongs, if it is wanted."""
+        """Put the gradient of an offset where it stands in `into`, if it is wanted."""
         if name in into:
-            torch.sum(grad, -2, out=into[name])
+            into[name] = grad.sum(-2)
 
 
 class Single(Layout):
@@ -129,9 +137,13 @@ class Pieces(Layout):
 class Batched(Layout):
     """Every expert has as many rows: weights (experts, out, in), rows (experts, rows, ..., in)."""
 
-    def packed(self, rows: Tensor) -> Tensor:
-        """A batched product would copy what is not contiguous."""
-        return rows.contiguous()
+    padded = True
+
+    def halves(self, rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Sequence[Tensor]:
+        """Two products: of a part of wider rows a batched product would make a copy."""
+        offsets = (None, None) if bias is None else bias.chunk(2, 1)
+        parts = zip(weight.chunk(2, 1), offsets, strict=True)
+        return [self.linear(rows, part, offset) for part, offset in parts]
 
     def linear(
         self,
