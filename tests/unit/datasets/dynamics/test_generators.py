@@ -105,6 +105,13 @@ def test_own_files_are_read_with_their_own_times(tmp_path: Path) -> None:
         ({"t": [0, 1, 1], "x": [1, 2, 3]}, "environment 1 is b.csv"),
         ({"time": [0, 1, 2], "x": [1, 2, 3]}, "no column 't'"),
         ({"t": [0, 1, 2], "x": [1, np.nan, 3]}, "environment 1, trajectory 0 holds nan"),
+        ({"t": [0, np.nan, 2], "x": [1, 2, 3]}, "b.csv: column t has no value in row 2"),
+        (
+            {"t": [0, 1, 2], "trajectory": [0, 0, np.nan], "x": [1, 2, 3]},
+            "b.csv: column trajectory has no value in row 3",
+        ),
+        ({"t": [], "x": []}, "b.csv holds no row below its header"),
+        ({"t": [0, 1, 2]}, "b.csv has no column of states beside t"),
     ],
 )
 def test_unusable_files_are_named(tmp_path: Path, second: dict, words: str) -> None:
@@ -112,6 +119,27 @@ def test_unusable_files_are_named(tmp_path: Path, second: dict, words: str) -> N
     write(tmp_path, "b.csv", **second)
     with pytest.raises(DynamicsDataError, match=words):
         read_folder(tmp_path)
+
+
+def test_unusable_arrays_are_named(tmp_path: Path) -> None:
+    path, other = tmp_path / "train.npz", tmp_path / "other.npy"
+    np.savez(path, X=np.zeros((2, 1, 3, 1)), t=np.arange(3.0))
+    whole = path.read_bytes()
+    np.save(other, np.zeros(3))
+    for content in (b"", whole[: len(whole) // 2], other.read_bytes(), b"no archive"):
+        path.write_bytes(content)
+        with pytest.raises(DynamicsDataError, match=r"train\.npz is not a readable"):
+            load_environments(str(path))
+    np.savez(path, X=np.full((2, 1, 3, 1), "a"), t=np.arange(3.0))
+    with pytest.raises(DynamicsDataError, match="X holds <U1, expected numbers"):
+        load_environments(str(path))
+
+
+def test_a_stride_that_leaves_one_sample_is_refused() -> None:
+    whole = Environments(np.zeros((2, 1, 5, 1)), np.arange(5.0))
+    assert whole.every(4).x.shape[2] == 2
+    with pytest.raises(DynamicsDataError, match="two samples or more, got 1"):
+        whole.every(5)
 
 
 def test_a_folder_of_splits(tmp_path: Path) -> None:

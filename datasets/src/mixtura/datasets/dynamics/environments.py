@@ -50,6 +50,11 @@ class Environments:
                 f"empty axis, got {x.shape}; add the missing axis, for example x[:, None] for one "
                 "trajectory per environment"
             )
+        if x.shape[2] < 2:
+            raise DynamicsDataError(
+                f"expected trajectories of two samples or more, got {x.shape[2]}; give more, or "
+                "keep more of them (a smaller stride)"
+            )
         t = np.asarray(self.t, dtype=np.float64)
         if t.ndim == 1:
             t = np.broadcast_to(t, (x.shape[0], t.shape[0])).copy()

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -199,11 +200,26 @@ def read_table(path: Path) -> pd.DataFrame:
             f"{path.name} has no column 't' (it has {', '.join(map(str, table.columns))}); "
             "name the column of times t, and separate columns by commas"
         )
+    if not set(table.columns) - {"t", "trajectory"}:
+        raise DynamicsDataError(
+            f"{path.name} has no column of states beside {' and '.join(table.columns)}; add one "
+            "per state dimension"
+        )
+    if table.empty:
+        raise DynamicsDataError(
+            f"{path.name} holds no row below its header; give two or more, or leave the file out"
+        )
     for name in table.columns:
         if not pd.api.types.is_numeric_dtype(table[name]):
             wrong = table[name][pd.to_numeric(table[name], errors="coerce").isna()].iloc[0]
             raise DynamicsDataError(
                 f"{path.name}: column {name} holds {wrong!r}; all columns must be numbers"
+            )
+        if name in ("t", "trajectory") and table[name].isna().any():
+            row = int(table[name].isna().argmax()) + 1
+            raise DynamicsDataError(
+                f"{path.name}: column {name} has no value in row {row}; "
+                "fill it in or remove the row"
             )
     return table
 
@@ -220,16 +236,26 @@ def read_arrays(path: Path) -> DynamicsData:
 def read_split(path: Path) -> Environments:
     """One split of a data set from an .npz file."""
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
             content = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError) as error:
-        raise DynamicsDataError(f"{path} is not a readable .npz file: {error}") from error
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DynamicsDataError(
+            f"{path} is not a readable .npz file: {error}; write it with numpy.savez"
+        ) from error
     if "X" not in content or "t" not in content:
         raise DynamicsDataError(
             f"{path.name} holds {', '.join(sorted(content))}; expected X (environments, "
             "trajectories, times, dims) and t"
         )
     x, t = content["X"], content["t"]
+    for key, value in (("X", x), ("t", t)):
+        if value.dtype.kind not in "fiub":
+            raise DynamicsDataError(
+                f"{path.name}: {key} holds {value.dtype.str}, expected numbers; convert it first"
+            )
     if x.ndim == 5:
         families, members = x.shape[:2]
         t = np.repeat(t, members, axis=0) if t.ndim == 2 else t
