@@ -59,7 +59,7 @@ from mixtura.core import (
     UnitWeights,
     WeightInputs,
 )
-from mixtura.core.router import Activation
+from mixtura.core.activation import Activation
 
 E, DIM, UNITS = 4, 6, 8
 IDS = {"ids": torch.arange(UNITS) % 5}

@@ -4,9 +4,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 
-__all__ = ["force"]
+__all__ = ["check_forced", "force"]
 
 
 def force(
@@ -49,4 +50,15 @@ def force(
         logits=routing.logits,
         scores=routing.scores,
         aux=routing.aux,
+    )
+
+
+def check_forced(forced: Int[Tensor, "units"], num_experts: int) -> None:
+    """Refuse experts that do not exist, where the host can see them."""
+    hidden = forced.device.type != "cpu" or torch.compiler.is_compiling()
+    if hidden or len(forced) == 0 or int(forced.max()) < num_experts:
+        return
+    raise InputError(
+        f"a unit is forced to an expert between 0 and {num_experts - 1}, or to none (-1), got "
+        f"{int(forced.max())}"
     )

@@ -2,26 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mixtura.core.activation import Activation, activate
 from mixtura.core.adjustments.base import Adjustment
-from mixtura.core.checks import check_number, check_option
+from mixtura.core.checks import check_number
 from mixtura.core.configuration import configurable
 from mixtura.core.edits.base import Edit, apply_edits
 from mixtura.core.errors import InputError
-from mixtura.core.forcing import force
+from mixtura.core.forcing import check_forced, force
+from mixtura.core.pairs import check_causal, check_pair
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.base import Selection
 
-__all__ = ["Activation", "Router", "activate", "check_pair"]
-
-Activation = Literal["softmax", "sigmoid", "relu", "identity"]
+__all__ = ["Router"]
 
 FROZEN = "frozen"
 
@@ -234,111 +234,6 @@ class Router(nn.Module):
                     "has no such choice; use a selection that ranks experts, such as TopK"
                 )
         return scored
-
-
-def activate(
-    logits: Float[Tensor, "units routed"], activation: Activation
-) -> Float[Tensor, "units routed"]:
-    """The score function's non-linearity, in float32 at least."""
-    if activation == "softmax":
-        return torch.softmax(logits, -1)
-    if activation == "sigmoid":
-        return torch.sigmoid(logits)
-    if activation == "relu":
-        return torch.relu(logits)
-    return logits
-
-
-def check_pair(
-    score: Score,
-    selection: Selection,
-    activation: str,
-    adjustments: Sequence[Adjustment],
-    *,
-    reserved: int = 0,
-) -> None:
-    """Refuse a score function, an activation and a selection that make no sense together.
-
-    Raises:
-        InputError: with a sentence that says why.
-    """
-    check_option("activation", activation, get_args(Activation))
-    if score.gives not in selection.accepts:
-        raise InputError(
-            f"{type(selection).__name__} selects from {' or '.join(sorted(selection.accepts))}, "
-            f"but {type(score).__name__} gives {score.gives}; choose another selection"
-        )
-    if score.gives != "logits" and activation != "identity":
-        raise InputError(
-            f"{type(score).__name__} gives {score.gives}, to which no activation belongs; "
-            f"set activation to identity instead of {activation}"
-        )
-    for part in (selection, *adjustments):
-        if part.activations is not None and activation not in part.activations:
-            if score.gives != "logits":
-                raise InputError(
-                    f"{type(part).__name__} needs scores from "
-                    f"{' or '.join(sorted(part.activations))}, but {type(score).__name__} gives "
-                    f"{score.gives}, to which no activation belongs; choose another part"
-                )
-            raise InputError(
-                f"{type(part).__name__} needs scores from {' or '.join(sorted(part.activations))}, "
-                f"got activation {activation}; set one of these or choose another selection"
-            )
-    selection.check(score, activation, reserved)
-    check_adjustments(score, selection, adjustments)
-
-
-def check_adjustments(
-    score: Score, selection: Selection, adjustments: Sequence[Adjustment]
-) -> None:
-    """Refuse adjustments that have no effect, or undo each other."""
-    before: Adjustment | None = None
-    for adjustment in adjustments:
-        name = type(adjustment).__name__
-        if score.gives != "logits":
-            raise InputError(
-                f"{name} adjusts logits, but {type(score).__name__} gives {score.gives}; leave the "
-                "adjustment out"
-            )
-        if adjustment.ranks and not selection.ranks:
-            raise InputError(
-                f"{name} changes what experts are ranked by, but {type(selection).__name__} does "
-                "not rank them; leave the adjustment out or choose another selection"
-            )
-        if adjustment.replaces_ranking and selection.by_value:
-            raise InputError(
-                f"{name} ranks experts on a scale of its own, which {type(selection).__name__} "
-                "would compare with a threshold; choose a selection that takes the best, like TopK"
-            )
-        if adjustment.replaces_ranking and before is not None:
-            raise InputError(
-                f"{name} replaces what experts are ranked by, so {type(before).__name__} listed "
-                f"before it would count for nothing; list {name} first, or only one of them"
-            )
-        before = adjustment if adjustment.ranks else before
-        adjustment.check(score, getattr(selection, "k", None))
-
-
-def check_forced(forced: Int[Tensor, "units"], num_experts: int) -> None:
-    """Refuse experts that do not exist, where the host can see them."""
-    hidden = forced.device.type != "cpu" or torch.compiler.is_compiling()
-    if hidden or len(forced) == 0 or int(forced.max()) < num_experts:
-        return
-    raise InputError(
-        f"a unit is forced to an expert between 0 and {num_experts - 1}, or to none (-1), got "
-        f"{int(forced.max())}"
-    )
-
-
-def check_causal(selection: Selection, adjustments: Sequence[Adjustment]) -> None:
-    """Refuse parts that let units compete."""
-    for part in (selection, *adjustments):
-        if not part.causal:
-            raise InputError(
-                f"the router is to be causal, but with {type(part).__name__} the decision about a "
-                "unit depends on other units; choose TopK, TopP or another part that is causal"
-            )
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from mixtura.core.configuration import ARGUMENTS
 from mixtura.core.errors import InputError
 from mixtura.core.experts import Experts, ModuleExperts, StackedExperts
 from mixtura.core.layer import MoELayer
-from mixtura.core.router import check_pair
+from mixtura.core.pairs import check_pair
 
 __all__ = ["append_experts", "replace_expert", "select_experts"]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from mixtura.core.activation import Activation
 from mixtura.core.adjustments import (
     Adjustment,
     BalanceBias,
@@ -15,7 +16,7 @@ from mixtura.core.adjustments import (
     LogitNormalization,
     Sinkhorn,
 )
-from mixtura.core.router import Activation, Router
+from mixtura.core.router import Router
 from mixtura.core.scores import (
     CapacityPredictor,
     CentroidDistanceScore,
