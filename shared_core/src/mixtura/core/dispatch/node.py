@@ -160,8 +160,8 @@ def weigh(chosen: Tensor, weight: Tensor, work: Work) -> Tensor:
     index = work.routing.index
     assert index is not None
     if index.shape[1] == 1:
-        return cast(chosen, work.out_dtype) * cast(weight, work.out_dtype).view(-1, 1)
-    weighted = (chosen * weight.view(-1, 1)).view(*index.shape, -1)  # in the weights' precision
+        return cast(chosen, work.out_dtype) * cast(weight, work.out_dtype).reshape(-1, 1)
+    weighted = (chosen * weight.reshape(-1, 1)).view(*index.shape, -1)  # in the weights' precision
     return cast(weighted.sum(1), work.out_dtype)
 
 
@@ -173,7 +173,7 @@ def weigh_back(
     if routing.choices > 1:
         grad = grad.repeat_interleave(routing.choices, 0)
     grad_weight = (grad * chosen).sum(1).view(weight.shape)
-    weighted = grad * cast(weight, grad.dtype).view(-1, 1)
+    weighted = grad * cast(weight, grad.dtype).reshape(-1, 1)
     return cast(grad_weight, weight.dtype), weighted
 
 
