@@ -82,6 +82,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text, words in (
         ("modls: {}", "did you mean models"),
         ("models: {a: {config: tiny}}\nsettings: {x: {}}", "needs 'figures'"),
+        ("models: {'a, b': tiny}\nsettings: {x: {}}\nfigures: [loss]", "has a comma"),
         ("models: {a: {conf: tiny}}\nsettings: {x: {}}\nfigures: [loss]", "did you mean config"),
     ):
         path.write_text(text)

@@ -82,7 +82,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
-        InputError: for a key that is unknown or missing, naming it.
+        InputError: for a key that is unknown or missing, naming it, and for a name with a comma.
     """
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(tree, dict):
@@ -91,6 +91,12 @@ def read_recipe(path: Path) -> Recipe:
     for key in ("models", "settings", "figures"):
         if not tree.get(key):
             raise InputError(f"the recipe {path} needs {key!r}")
+    for name in (*tree["models"], *tree["settings"]):
+        if "," in str(name):
+            raise InputError(
+                f"{path}: the name {name!r} has a comma, with which names are told apart on the "
+                "command line; write it without"
+            )
     return Recipe(
         title=str(tree.get("title", path.stem)),
         models=[_entry(path, str(name), value) for name, value in tree["models"].items()],
