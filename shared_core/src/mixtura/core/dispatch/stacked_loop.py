@@ -116,20 +116,24 @@ def _forward(
     """Sums per unit, outputs in the experts' order, and what each chunk keeps."""
     routing, total, dim = work.routing, work.total, x.shape[-1]
     own = work.unbound(weights)
-    outputs = None
+    outputs = place = None
     kept = []
     for start, stop, layout in _chunks(work, x):
+        if outputs is not None and work.out_dtype == x.dtype:
+            place = outputs[start:stop].view((stop - start) * work.inner, -1)
         output, keep = work.kernel.forward(
             x.index_select(0, routing.sorted_unit[start:stop]).view(-1, dim),
             own,
             layout,
             work.keep,
+            place,
         )
         kept.append(keep)
-        output = output.view(stop - start, -1)
-        if outputs is None:
-            outputs = work.sorted_rows(x, total, output.shape[1], work.out_dtype)
-        outputs[start:stop] = output
+        if place is None:  # the width was not known, or the precision is another
+            output = output.view(stop - start, -1)
+            if outputs is None:
+                outputs = work.sorted_rows(x, total, output.shape[1], work.out_dtype)
+            outputs[start:stop] = output
     assert outputs is not None
     assert routing.place is not None
     gates = weight.view(routing.place.shape).to(work.out_dtype)

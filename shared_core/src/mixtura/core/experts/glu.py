@@ -92,7 +92,12 @@ class GLUKernel:
         self.name = activation
 
     def forward(
-        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout, keep: Keep
+        self,
+        rows: Tensor,
+        weights: Mapping[str, Any],
+        layout: Layout,
+        keep: Keep,
+        out: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs; gate and up in one tensor, and what the activation made of the gate."""
         kept: tuple[Tensor, ...] = ()
@@ -109,7 +114,7 @@ class GLUKernel:
             kept = (both,) if keep == Keep.LEAST else (both, activated)
             del both, activated
         del gated, up
-        return layout.linear(hidden, weights["down"], weights["down_bias"]), kept
+        return layout.outputs(hidden, weights["down"], weights["down_bias"], out), kept
 
     def backward(
         self,

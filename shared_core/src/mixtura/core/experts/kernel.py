@@ -38,9 +38,22 @@ class Kernel(Protocol):
     """
 
     def forward(
-        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout, keep: Keep
+        self,
+        rows: Tensor,
+        weights: Mapping[str, Any],
+        layout: Layout,
+        keep: Keep,
+        out: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Outputs, and the tensors that backward needs besides the rows; they have rows too."""
+        """Outputs, and the tensors that backward needs besides the rows; they have rows too.
+
+        Args:
+            rows: the input rows.
+            weights: as the layout needs them.
+            layout: how rows lie beside weights.
+            keep: what is kept.
+            out: where the outputs may be put.
+        """
         ...
 
     def backward(

@@ -40,6 +40,10 @@ class Layout:
         """`linear` as two tensors of half the width, which `linear` takes without a copy."""
         return self.linear(rows, weight, bias).chunk(2, -1)
 
+    def outputs(self, rows: Tensor, weight: Any, bias: Any, out: Tensor | None) -> Tensor:
+        """`linear`, which may be put into `out`."""
+        return self.linear(rows, weight, bias)
+
     def rows_gradient(self, grad: Tensor, weight: Any, out: Tensor | None = None) -> Tensor:
         """`grad W`: from outputs of `linear` back to its rows, put into `out` if it is given."""
         return torch.matmul(grad, weight, out=out)
@@ -86,7 +90,17 @@ class Pieces(Layout):
         self, rows: Tensor, weight: Sequence[Tensor], bias: Sequence[Tensor] | None = None
     ) -> Tensor:
         """A matrix product for each piece, all into one tensor."""
-        out = rows.new_empty(len(rows), weight[0].shape[0])
+        return self.outputs(rows, weight, bias, None)
+
+    def outputs(
+        self,
+        rows: Tensor,
+        weight: Sequence[Tensor],
+        bias: Sequence[Tensor] | None,
+        out: Tensor | None,
+    ) -> Tensor:
+        """A matrix product for each piece, all into one tensor."""
+        out = rows.new_empty(len(rows), weight[0].shape[0]) if out is None else out
         parts = zip(self.experts, rows.split(self.sizes), out.split(self.sizes), strict=True)
         for expert, piece, place in parts:
             if bias is None:

@@ -89,7 +89,12 @@ class MLPKernel:
         self.name = activation
 
     def forward(
-        self, rows: Tensor, weights: Mapping[str, Any], layout: Layout, keep: Keep
+        self,
+        rows: Tensor,
+        weights: Mapping[str, Any],
+        layout: Layout,
+        keep: Keep,
+        out: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Outputs; the hidden units before the activation, and after it."""
         before = layout.linear(rows, weights["up"], weights["up_bias"])
@@ -100,7 +105,7 @@ class MLPKernel:
         else:
             hidden = activation_function(self.name)(before)
             kept = (before,) if keep == Keep.LEAST else (before, hidden)
-        return layout.linear(hidden, weights["down"], weights["down_bias"]), kept
+        return layout.outputs(hidden, weights["down"], weights["down_bias"], out), kept
 
     def backward(
         self,
