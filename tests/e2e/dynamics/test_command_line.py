@@ -58,6 +58,19 @@ def test_a_stopped_run_continues_with_the_same_losses(trained: Path, tmp_path: P
     assert rest == whole[2:]
 
 
+def test_an_explosion_is_reported_and_training_goes_on(tmp_path: Path, capfd, caplog) -> None:
+    root = f"--trainer.default_root_dir={tmp_path}"
+    shown = [a for a in SMALL if "progress" not in a]
+    steep = "--model.init_args.recipe.init_args.lr=1000"
+    with caplog.at_level("INFO"):
+        assert main(["fit", *shown, *STEPS, steep, root]) == 0
+    said = "".join(capfd.readouterr()) + caplog.text
+    assert "outer step 4: environment 0, trajectory 0 grew beyond the bound at t =" in said
+    assert "lower the recipe's lr" in said
+    (path,) = tmp_path.rglob("metrics.csv")
+    assert (pd.read_csv(path)["failures"].dropna() > 0).tolist() == [True] * 4
+
+
 def test_double_precision(tmp_path: Path) -> None:
     root = f"--trainer.default_root_dir={tmp_path}"
     assert main(["fit", *SMALL, *STEPS, "--trainer.precision=64-true", root]) == 0
@@ -181,6 +194,28 @@ def test_benchmark_continues_where_it_stopped(tmp_path: Path) -> None:
     table = (tmp_path / "out" / "tiny" / "table.md").read_text()
     assert "**single** (ours)" in table
     assert "other (paper)" in table
+    assert f"`mixtura-dynamics benchmark {recipe}`" in table
+    assert main([*command, "--quick"]) == 0
+    quick = (tmp_path / "out" / "tiny-quick" / "table.md").read_text()
+    assert "quick: not the published setting" in quick
+    assert f"benchmark {recipe} --quick`" in quick
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title: x\n", "must have title, methods, seeds"),
+        ("", "must have title, methods, seeds"),
+        ("title: ${nowhere}", "not a readable recipe"),
+        ("{title: x, seeds: [0], methods: [single/odebench4]}", "a method needs `name`"),
+        ("{title: x, seeds: [0], seed: 1, methods: [{name: a, config: b}]}", "unknown keys"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(text, words, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert main(["benchmark", str(path), f"--out={tmp_path}"]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("name", sorted(available(CONFIGS)))

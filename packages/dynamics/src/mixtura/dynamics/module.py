@@ -1,11 +1,13 @@
 """Training with Lightning: the recipe does the steps, this class the book-keeping."""
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -17,7 +19,7 @@ from mixtura.dynamics.data import EnvironmentsDataModule
 from mixtura.dynamics.evaluation import evaluate
 from mixtura.dynamics.metrics.errors import mape, mse, rel_l2, rel_sq_pointwise
 from mixtura.dynamics.reconstruction import Reconstruction
-from mixtura.dynamics.training import Recipe, WindowedTraining
+from mixtura.dynamics.training import Recipe, StepReport, WindowedTraining
 from mixtura.dynamics.trajectories import Trajectories
 from mixtura.dynamics.writer import TrajectoryWriter
 from mixtura.training import MoEModule
@@ -75,11 +77,12 @@ class DynamicsModule(MoEModule):
     def check(self, data: Trajectories) -> None:
         """Refuse data of other sizes than the system's."""
         known, dim = self.network.num_environments, self.network.mixer.experts.dim
-        if len(data) != known or data.x.shape[-1] != dim:
+        there, wide = len(data), data.x.shape[-1]
+        if there != known or wide != dim:
             raise InputError(
-                f"the system is for {known} environments of {dim} dimensions, the data has "
-                f"{len(data)} of {data.x.shape[-1]}; set network.num_environments and the experts' "
-                "dim to those of the data"
+                f"the system is for {known} environments of {dim} dimensions, the data has {there} "
+                f"of {wide}; set the network's num_environments to {there} and its experts' dim to "
+                f"{wide}"
             )
         experts = self.network.mixer.num_experts
         if experts > known:
@@ -110,8 +113,8 @@ class DynamicsModule(MoEModule):
         self.log("train/last_loss", report.inner_losses[-1], batch_size=size)
         self.log("gate/updated", float(report.gate_updated), batch_size=size)
         self.log("failures", float(len(report.failures)), batch_size=size)
-        for sentence in report.failures[:1]:
-            self.print(sentence)
+        if report.failures:
+            rank_zero_info(told(self.outer_step, report))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Nothing: the recipe has looked at the gradients."""
@@ -167,10 +170,14 @@ class DynamicsModule(MoEModule):
 
     def card(self, data: EnvironmentsDataModule | None) -> Card:
         """What is known of the data, and how the system is used."""
+        x0, t = [0.0] * self.network.mixer.experts.dim, [0.0, 0.1, 0.2]
+        if data is not None:
+            train = data.data.train
+            x0, t = train.x[0, 0, 0].tolist(), train.t[0, :3].tolist()
         load = (
             "from mixtura.dynamics import MixERReconstructor\n\n"
             'model = MixERReconstructor.from_pretrained("THIS_FOLDER")\n'
-            "states = model.simulate(x0, t, env=0)"
+            f"states = model.simulate(x0={[rounded(x0)]}, t={rounded(t)}, env=0)"
         )
         if data is None:
             return Card(task=TASK, load=load)
@@ -186,7 +193,9 @@ class DynamicsModule(MoEModule):
                 f"Reconstructs {system.num_environments} environments of "
                 f"{system.mixer.experts.dim} state dimensions with {system.mixer.num_experts} "
                 f"{type(system.mixer.experts).__name__} experts. The folder holds weights, "
-                "contexts, the environments' experts and the scale of the data. "
+                "contexts, the environments' experts and the scale of the data. `simulate` takes "
+                "initial states (trajectories, dimensions), times and the number of an "
+                "environment, and gives states (trajectories, times, dimensions). "
                 + (f"Of the data: {content.notes}." if content.notes else "")
             ).strip(),
             load=load,
@@ -241,3 +250,17 @@ class DynamicsModule(MoEModule):
         if state is not None:
             self.outer_step, self._seeded = state["outer_step"], state["seeded"]
             self.generator.set_state(state["generator"].cpu())
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    """Four digits, to be shown."""
+    return [float(f"{value:.4g}") for value in values]
+
+
+def told(outer_step: int, report: StepReport) -> str:
+    """What exploded in an outer step, in one line."""
+    more = len(report.failures) - 1
+    line = f"outer step {outer_step}: {report.failures[0]}" + (f" ({more} more)" if more else "")
+    if isfinite(report.loss):
+        return line
+    return f"{line}; nothing was left to learn from, lower the recipe's lr"
