@@ -178,6 +178,18 @@ def test_adaptation_fits_a_new_environment_and_changes_nothing_else(strategy, ru
         assert float(mse(states.detach(), new.x).max()) < 0.05
 
 
+def test_adaptation_tries_no_expert_that_no_environment_has() -> None:
+    system, new = small_system(4), rotations([1.05, -1.05])
+    system.assignment.fill_(1)
+    contexts, experts = Adaptation(steps=0).start(system, new)
+    assert experts is not None
+    assert experts.tolist() == [1, 1]
+    torch.testing.assert_close(contexts, system.contexts.detach().mean(0).expand(2, -1))
+    for wrong in ({"steps": -1}, {"lr": 0.0}):
+        with pytest.raises(InputError, match="steps must not be negative and lr"):
+            Adaptation(**wrong)
+
+
 def test_adaptation_refuses_other_dimensions() -> None:
     with pytest.raises(InputError, match="state dimensions"):
         Adaptation()(small_system(2), Trajectories(torch.zeros(1, 1, 4, 3), torch.rand(1, 4)))

@@ -44,7 +44,7 @@ class Adaptation(nn.Module):
     - gate: contexts start at zero and the gate decides in every step. It gets no gradient, so an
       environment changes its expert only by chance.
     - best_expert: one context per environment and expert, all adapted in parallel; the pair that
-      fits the support best is kept.
+      fits the support best is kept. Experts that no known environment has are not tried.
     - nearest: start from the known context (and its expert) with the least loss.
     - mean: start from the mean of the known contexts; the gate decides.
 
@@ -67,6 +67,10 @@ class Adaptation(nn.Module):
         super().__init__()
         if strategy not in ("gate", "best_expert", "nearest", "mean"):
             raise InputError(f"a strategy is gate, best_expert, nearest or mean, got {strategy!r}")
+        if steps < 0 or lr <= 0:
+            raise InputError(
+                f"steps must not be negative and lr must be positive, got {steps} and {lr}"
+            )
         self.strategy: Strategy = strategy
         self.steps, self.lr, self.optimiser = steps, lr, optimiser
 
@@ -107,7 +111,7 @@ class Adaptation(nn.Module):
 
     def start(self, system: Reconstruction, data: Trajectories) -> tuple[Tensor, Tensor | None]:
         """First contexts, and the expert of each where the gate does not decide."""
-        known, k = system.contexts.detach(), system.mixer.num_experts
+        known = system.contexts.detach()
         count, width = len(data), known.shape[1]
         if self.strategy == "gate":
             return initial_contexts(count, width).to(known), None
@@ -122,13 +126,9 @@ class Adaptation(nn.Module):
                 losses = self.losses(system, repeated, contexts, experts).view(count, -1)
             best = losses.nan_to_num(nan=torch.inf).argmin(1)
             return known[best].clone(), None if soft else family[best]
-        means = []
-        for expert in range(k):
-            members = known[family == expert]
-            means.append((members if len(members) else known).mean(0))
-        return torch.stack(means).repeat(count, 1), torch.arange(k, device=known.device).repeat(
-            count
-        )
+        experts = family.unique()
+        means = torch.stack([known[family == expert].mean(0) for expert in experts])
+        return means.repeat(count, 1), experts.repeat(count)
 
     def losses(
         self, system: Reconstruction, data: Trajectories, contexts: Tensor, experts: Tensor | None
