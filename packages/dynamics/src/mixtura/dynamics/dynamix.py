@@ -20,8 +20,8 @@ class RecurrentExperts(Experts):
     `almost_linear`: `a z + W phi(z) + h`, phi the identity but for a relu on the last `pwl_units`;
     `clipped_shallow`: `a z + W1 (relu(W2 z + h2) - relu(W2 z)) + h1`.
 
-    Brenner et al., Almost-Linear RNNs Yield Highly Interpretable Symbolic Codes in Dynamical
-    Systems Reconstruction, 2024, arXiv 2410.14240.
+    Reference: Brenner et al., Almost-Linear RNNs Yield Highly Interpretable Symbolic Codes in
+    Dynamical Systems Reconstruction, 2024, arXiv 2410.14240.
 
     Args:
         num_experts: J.
@@ -140,8 +140,8 @@ class InContextGate(nn.Module):
 class DynaMix(nn.Module):
     """A mixture of recurrences that forecasts a system it has never seen from a context.
 
-    Hemmer and Durstewitz, True Zero-Shot Inference of Dynamical Systems Preserving Long-Term
-    Statistics, 2025, arXiv 2505.13192.
+    Reference: Hemmer and Durstewitz, True Zero-Shot Inference of Dynamical Systems Preserving
+    Long-Term Statistics, 2025, arXiv 2505.13192.
 
     Args:
         obs_dim: N, observed dimensions.

@@ -22,8 +22,8 @@ class MixER(nn.Module):
     An environment is routed once per solve; the weights of its expert are gathered and merged with
     its context once, and all environments are integrated together whatever their expert.
 
-    Nzoyem et al., MixER: Better Mixture of Experts Routing for Hierarchical Meta-Learning, 2025,
-    arXiv 2502.05335.
+    Reference: Nzoyem et al., MixER: Better Mixture of Experts Routing for Hierarchical
+    Meta-Learning, 2025, arXiv 2502.05335.
 
     Args:
         experts: the vector fields.

@@ -16,7 +16,7 @@ __all__ = ["CAVIA"]
 class CAVIA(VectorFields):
     """`mlp([x, xi])`; CAVIA's training starts the contexts from zero each time.
 
-    Zintgraf et al., Fast Context Adaptation via Meta-Learning, 2019, arXiv 1810.03642.
+    Reference: Zintgraf et al., Fast Context Adaptation via Meta-Learning, 2019, arXiv 1810.03642.
 
     Args:
         num_experts: K.

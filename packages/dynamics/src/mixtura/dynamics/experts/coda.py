@@ -27,8 +27,8 @@ class CoDA(VectorFields):
 
     Flat order: layer 0 weight (row by row), bias, Swish slope, layer 1 weight, and so on.
 
-    Kirchmeyer et al., Generalizing to New Physical Systems via Context-Informed Dynamics Model,
-    2022, arXiv 2202.01889.
+    Reference: Kirchmeyer et al., Generalizing to New Physical Systems via Context-Informed Dynamics
+    Model, 2022, arXiv 2202.01889.
 
     Args:
         num_experts: K.

@@ -25,9 +25,10 @@ __all__ = ["GEPS", "OfficialGEPS"]
 class GEPS(VectorFields):
     """`W + A diag(xi) B` in every layer, `b + A_b xi` for biases and Swish slopes.
 
-    The form that MixER uses (Nzoyem et al., 2025, arXiv 2502.05335), after Kassaï Koupaï et al.,
-    Boosting Generalization in Parametric PDE Neural Solvers through Adaptive Conditioning, 2024,
-    arXiv 2410.23889.
+    The form that MixER uses (Nzoyem et al., 2025, arXiv 2502.05335).
+
+    Reference: Kassaï Koupaï et al., Boosting Generalization in Parametric PDE Neural Solvers
+    through Adaptive Conditioning, 2024, arXiv 2410.23889.
 
     Args:
         num_experts: K.
@@ -110,7 +111,8 @@ class OfficialGEPS(GEPS):
     Kaiming-uniform A and B, a `factor` on the update, and the activation
     `x sigmoid(x softplus(beta + w xi)) / 1.1` with beta = 0.5 at the start.
 
-    Kassaï Koupaï et al., 2024, arXiv 2410.23889.
+    Reference: Kassaï Koupaï et al., Boosting Generalization in Parametric PDE Neural Solvers
+    through Adaptive Conditioning, 2024, arXiv 2410.23889.
 
     Args:
         num_experts: K.

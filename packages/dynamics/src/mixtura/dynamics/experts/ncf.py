@@ -18,8 +18,8 @@ class NCF(VectorFields):
 
     The context's branch is computed once per solve: it enters as an offset of the first main layer.
 
-    Nzoyem, Barton and Deakin, Neural Context Flows for Meta-Learning of Dynamical Systems, 2024,
-    arXiv 2405.02154.
+    Reference: Nzoyem, Barton and Deakin, Neural Context Flows for Meta-Learning of Dynamical
+    Systems, 2024, arXiv 2405.02154.
 
     Args:
         num_experts: K.

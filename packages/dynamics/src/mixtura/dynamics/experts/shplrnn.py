@@ -80,9 +80,9 @@ class ShPLRNN(VectorFields):
     output: it is a map from a sample to the next, which `Iteration` applies and which takes the
     place of a vector field everywhere. `SequenceObjective` trains it on observed inputs.
 
-    Brenner et al., Learning Interpretable Hierarchical Dynamical Systems Models from Time Series
-    Data, 2024, arXiv 2410.04814; Hess et al., Generalized Teacher Forcing for Learning Chaotic
-    Dynamics, 2023, arXiv 2306.04406.
+    References: Brenner et al., Learning Interpretable Hierarchical Dynamical Systems Models from
+    Time Series Data, 2024, arXiv 2410.04814; Hess et al., Generalized Teacher Forcing for Learning
+    Chaotic Dynamics, 2023, arXiv 2306.04406.
 
     Args:
         num_experts: K.
