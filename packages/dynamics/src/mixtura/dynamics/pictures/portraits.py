@@ -60,9 +60,16 @@ def draw_portraits(
                     axis.plot(a, b, "o", color="0.6", markersize=3)
                 else:
                     axis.plot(a, b, "-", color=colour, linewidth=1.2)
-        axis.set_title(f"environment {number}, MSE {float(error[number]):.1e}", fontsize=7)
+        which = f"environment {number}, expert {int(expert[number])}"
+        axis.set_title(f"{which}, MSE {float(error[number]):.1e}", fontsize=7)
         axis.tick_params(labelsize=6)
-    figure.suptitle("true (dots) and reconstructed (lines, coloured by expert)", fontsize=9)
+    shown = (
+        (count, len(true), "environments"),
+        (trajectories, true.shape[1], "trajectories of each"),
+    )
+    parts = " and ".join(f"{some} of {there} {what}" for some, there, what in shown if some < there)
+    title = "true (dots) and reconstructed (lines, coloured by expert)"
+    figure.suptitle(f"{title}\n{parts}".strip(), fontsize=9)
     figure.savefig(path, dpi=110)
     return path
 
