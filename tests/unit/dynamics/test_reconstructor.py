@@ -6,7 +6,7 @@ import torch
 
 from mixtura.core import InputError, from_config, to_config
 from mixtura.datasets.dynamics import DynamicsData, Environments
-from mixtura.dynamics import MixERReconstructor, Reconstruction, Trajectories
+from mixtura.dynamics import Adaptation, MixERReconstructor, Reconstruction, Trajectories
 from mixtura.dynamics.evaluation import evaluate
 
 from .systems import rotations, small_system
@@ -31,6 +31,25 @@ def test_fit_and_simulate(fitted: MixERReconstructor) -> None:
     assert fitted.families_.shape == (4,)
     assert fitted.contexts_.shape == (4, 8)
     assert fitted.losses_[-1] < fitted.losses_[0]
+
+
+def test_an_environment_may_be_a_number_of_numpy(fitted: MixERReconstructor) -> None:
+    x0, t = np.ones((2, 2)), np.linspace(0, 1, 5)
+    expected = fitted.simulate(x0, t, env=1)
+    for number in (np.int64(1), np.array(1)):
+        np.testing.assert_array_equal(fitted.simulate(x0, t, env=number), expected)
+    both = fitted.simulate(np.stack([x0, x0]), t, env=np.array([0, 1]))
+    np.testing.assert_array_equal(both[1], expected)
+
+
+@pytest.mark.parametrize("expert", ["shplrnn", "coda", "ncf", "cavia"])
+def test_every_kind_of_expert_trains_and_adapts(expert) -> None:
+    data = rotations(RATES)
+    model = MixERReconstructor(2, expert, width=8, outer_steps=1, progress=False)
+    model.fit(data.x.numpy(), data.t.numpy())
+    assert np.isfinite(model.losses_).all()
+    adapted = model.adapt(data.x[:1].numpy(), data.t[:1].numpy(), Adaptation(steps=2))
+    assert model.simulate(data.x0[:1].numpy(), data.t[0].numpy(), adapted).shape == (1, 3, 12, 2)
 
 
 def test_adapt(fitted: MixERReconstructor) -> None:
@@ -81,6 +100,8 @@ def test_mistakes_are_sentences(fitted: MixERReconstructor) -> None:
         MixERReconstructor(3, progress=False).fit(data.x.numpy(), data.t.numpy())
     with pytest.raises(InputError, match="nothing is trained"):
         MixERReconstructor().simulate(np.ones((1, 2)), np.linspace(0, 1, 3))
+    with pytest.raises(InputError, match=r"is a number from 0, got array"):
+        fitted.simulate(np.ones((1, 2)), np.linspace(0, 1, 3), env=np.array([0.5]))
     with pytest.raises(InputError, match="numbered from 0"):
         fitted.simulate(np.ones((1, 2)), np.linspace(0, 1, 3), env=9)
     ragged = [np.zeros((2, 12, 2)), np.zeros((2, 11, 2))]

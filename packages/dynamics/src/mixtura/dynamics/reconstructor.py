@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,25 +11,28 @@ from rich.progress import Progress
 from mixtura.core import InputError
 from mixtura.datasets.dynamics import Environments, from_arrays
 from mixtura.dynamics.adaptation import Adaptation, Adapted
-from mixtura.dynamics.experts import CAVIA, GEPS, NCF, CoDA
+from mixtura.dynamics.experts import CAVIA, GEPS, NCF, CoDA, ShPLRNN, VectorFields
 from mixtura.dynamics.mixer import MixER
 from mixtura.dynamics.reconstruction import Reconstruction
-from mixtura.dynamics.solvers import RK4
+from mixtura.dynamics.solvers import RK4, Iteration
 from mixtura.dynamics.training import Objective, Recipe, Stage, WindowedTraining
 from mixtura.dynamics.trajectories import Trajectories
 
 __all__ = ["MixERReconstructor"]
 
-ExpertKind = Literal["geps", "ncf", "coda", "cavia"]
-KINDS: dict[str, type[GEPS | NCF | CoDA | CAVIA]] = {
+ExpertKind = Literal["geps", "ncf", "coda", "cavia", "shplrnn"]
+KINDS: dict[str, type[VectorFields]] = {
     "geps": GEPS,
     "ncf": NCF,
     "coda": CoDA,
     "cavia": CAVIA,
+    "shplrnn": ShPLRNN,
 }
 
 States = Sequence[np.ndarray | Sequence[np.ndarray]] | np.ndarray
 Times = Sequence[np.ndarray] | np.ndarray
+Starts = Sequence[Sequence[float]] | Sequence[Sequence[Sequence[float]]] | np.ndarray
+Clock = Sequence[float] | np.ndarray
 
 
 class MixERReconstructor:
@@ -37,11 +40,11 @@ class MixERReconstructor:
 
     Args:
         n_experts: Experts; as many as there may be families.
-        expert: Kind of meta-learner.
+        expert: Kind of meta-learner; shplrnn is a map from a sample to the next, for series.
         context_per_expert: Entries of an environment's context for each expert.
         width: Hidden width.
         outer_steps: Length of the training, 24 gradient steps each.
-        substeps: RK4 steps between two samples.
+        substeps: RK4 steps between two samples; maps have none.
         standardise: Scale every dimension to zero mean and unit variance.
         recipe: Another training.
         seed: Of weights and every random choice.
@@ -91,15 +94,15 @@ class MixERReconstructor:
             )
         torch.set_num_threads(self.num_threads)
         torch.manual_seed(self.seed)
-        kind = KINDS[self.expert]
-        experts = kind(
-            self.n_experts,
-            data.x.shape[-1],
-            self.context_per_expert * self.n_experts,
-            width=self.width,
+        experts = self.experts(data.x.shape[-1])
+        solver = Iteration() if experts.discrete else RK4(self.substeps)
+        system = Reconstruction(
+            MixER(experts),
+            len(data),
+            solver=solver,
+            # nothing but the context makes a map's weights: from zero they would get no gradient
+            context_start="normal" if experts.discrete else "zero",
         )
-        solver = RK4(self.substeps)
-        system = Reconstruction(MixER(experts), len(data), solver=solver)
         if self.standardise:
             system.standardise(data)
         recipe = self.recipe or self.usual_recipe(data, solver)
@@ -117,7 +120,15 @@ class MixERReconstructor:
         self.system_ = system
         return self
 
-    def usual_recipe(self, data: Trajectories, solver: RK4) -> WindowedTraining:
+    def experts(self, dim: int) -> VectorFields:
+        """The bank of experts for states of `dim` dimensions."""
+        context = self.context_per_expert * self.n_experts
+        if self.expert == "shplrnn":
+            return ShPLRNN(self.n_experts, dim, context, hidden_dim=self.width, split_context=True)
+        kind: Any = KINDS[self.expert]
+        return kind(self.n_experts, dim, context, width=self.width)
+
+    def usual_recipe(self, data: Trajectories, solver: RK4 | Iteration) -> WindowedTraining:
         """Windows of growing length, whole trajectories last."""
         lengths = data.lengths
         times = data.x.shape[2] if lengths is None else int(lengths[lengths > 0].median())
@@ -147,7 +158,10 @@ class MixERReconstructor:
 
     @torch.no_grad()
     def simulate(
-        self, x0: np.ndarray, t: np.ndarray, env: int | Sequence[int] | Adapted = 0
+        self,
+        x0: Starts,
+        t: Clock,
+        env: int | np.integer | Sequence[int] | np.ndarray | Adapted = 0,
     ) -> np.ndarray:
         """Trajectories from initial states.
 
@@ -166,7 +180,10 @@ class MixERReconstructor:
         if isinstance(env, Adapted):
             solution = self.system(start, times, contexts=env.contexts, experts=env.experts)
         else:
-            index = torch.as_tensor([env] if isinstance(env, int) else list(env))
+            numbers = np.atleast_1d(np.asarray(env))
+            if numbers.dtype.kind not in "iu":
+                raise InputError(f"an environment is a number from 0, got {env!r}")
+            index = torch.as_tensor(numbers, dtype=torch.long)
             if bool(((index < 0) | (index >= self.system.num_environments)).any()):
                 raise InputError(
                     f"there are {self.system.num_environments} environments, numbered from 0; "
@@ -189,8 +206,8 @@ class MixERReconstructor:
         """A reconstructor around a shared system."""
         system = Reconstruction.from_pretrained(folder)
         experts = system.mixer.experts
-        name = next(name for name, kind in KINDS.items() if isinstance(experts, kind))
-        made = cls(experts.num_experts, name)  # pyright: ignore[reportArgumentType]
+        kinds = (name for name, kind in KINDS.items() if isinstance(experts, kind))
+        made = cls(experts.num_experts, next(kinds, "geps"))  # pyright: ignore[reportArgumentType]
         made.system_ = system
         return made
 
