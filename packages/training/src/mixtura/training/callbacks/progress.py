@@ -29,6 +29,11 @@ class LineProgress(_Base):
         self._last = time.monotonic()
         self._enabled = True
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether lines are written; `LightningModule.print` asks."""
+        return self._enabled
+
     def disable(self) -> None:
         """Be quiet (Lightning calls this on every rank but the first)."""
         self._enabled = False

@@ -55,4 +55,5 @@ class RunSummary(Callback):
                 console.print(f"  {name:<28} {what}", highlight=False)
         best = self.folder / "checkpoints" / "best.ckpt"
         if stage == "fit" and best.is_file():
-            console.print(f"Next: {self.program} test --ckpt_path {best} ...", highlight=False)
+            then = f"Next: {self.program} test --ckpt_path {best}"
+            console.print(then, highlight=False, soft_wrap=True)
