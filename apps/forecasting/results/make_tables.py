@@ -48,6 +48,18 @@ def ltsf(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def ablations(rows: list[dict[str, Any]]) -> list[str]:
+    """One change at a time."""
+    lines = ["| ETTh1-96 | MSE | MAE | parameters | active | seeds | minutes |", "|" + "---|" * 7]
+    for row in rows:
+        if row["seeds"]:
+            cells = [row["model"], spread(row, "mse"), spread(row, "mae")]
+            cells += [f"{row['parameters']:,}", f"{row['active_parameters']:,}"]
+            cells += [row["seeds"], f"{row['minutes']:.1f}"]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
+
+
 def scores(rows: list[dict[str, Any]]) -> list[str]:
     """MASE and weighted quantile loss."""
     lines = ["| setting | model | look-back | seed | MASE | WQL | windows |", "|" + "---|" * 7]
@@ -68,39 +80,56 @@ def races(racers: list[dict[str, Any]]) -> list[str]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Ours and the paper's, one panel for each data set."""
-    run = [row for row in rows if row["seeds"]]
+    """Ours and the paper's, one panel for each data set; forecasts that learn nothing left out."""
+    run = [row for row in rows if row["seeds"] and row["parameters"]]
     sets = list(dict.fromkeys(row["setting"].rpartition("-")[0] for row in run))
     models = list(dict.fromkeys(row["model"] for row in run))
-    figure = Figure(figsize=(2.6 * len(sets), 2.8), layout="constrained", dpi=110)
-    panels = figure.subplots(1, len(sets), squeeze=False)[0]
-    for panel, name in zip(panels, sets, strict=True):
+    horizons = list(dict.fromkeys(row["setting"].rpartition("-")[2] for row in run))
+    mosaic = [[sets[0], sets[0], *sets[1:4]], [sets[0], sets[0], *sets[4:7]]]
+    figure = Figure(figsize=(11, 5), layout="constrained", dpi=110)
+    for name, panel in figure.subplot_mosaic(mosaic).items():
+        here = [model for model in models if _of(run, name, model)]
         for color, model in enumerate(models):
-            mine = [r for r in run if r["setting"].rpartition("-")[0] == name]
-            mine = [row for row in mine if row["model"] == model]
-            places = [row["setting"].rpartition("-")[2] for row in mine]
+            mine = _of(run, name, model)
+            if not mine:
+                continue
+            aside = 0.09 * (here.index(model) - (len(here) - 1) / 2)
+            places = [horizons.index(row["setting"].rpartition("-")[2]) + aside for row in mine]
             errors = [row["mse sd"] or 0.0 for row in mine]
-            style = {"fmt": "o-", "ms": 4, "color": f"C{color}"}
+            style = {"fmt": "o", "ms": 4, "color": f"C{color}"}
             panel.errorbar(places, [row["mse"] for row in mine], errors, label=model, **style)
             known = [(p, r["mse paper"]) for p, r in zip(places, mine, strict=True)]
             known = [each for each in known if each[1] is not None]
             if known:
                 panel.plot(*zip(*known, strict=True), "_", ms=12, mew=2, color=f"C{color}")
+        panel.set_xticks(range(len(horizons)), horizons)
         panel.set_title(name, fontsize=9, loc="left")
         panel.spines[["top", "right"]].set_visible(False)
-        panel.set_ylim(bottom=0)
-    panels[0].set_ylabel("MSE (dash: published)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
+        if name == sets[0]:
+            panel.set_ylabel("MSE (dash: published)")
+            panel.legend(frameon=False, fontsize=9)
     figure.savefig(path)
+
+
+def _of(rows: list[dict[str, Any]], name: str, model: str) -> list[dict[str, Any]]:
+    mine = [row for row in rows if row["setting"].rpartition("-")[0] == name]
+    return [row for row in mine if row["model"] == model]
+
+
+def read(benchmark: str) -> list[dict[str, Any]]:
+    """The rows of a benchmark's table."""
+    return json.loads((HERE / benchmark / "results.json").read_text())["rows"]
 
 
 def main() -> None:
     """Replace what stands between the markers."""
     text = README.read_text()
-    results = json.loads((HERE / "ltsf/results.json").read_text())["rows"]
+    results = read("ltsf")
     racing = sorted((HERE / "speed").glob("*.json"))
     tables = {
         "ltsf": ltsf(results),
+        "ablations": ablations(read("ablations")),
+        "schedules": ablations(read("schedules")),
         "scores": scores(json.loads((HERE / "ltsf/scores.json").read_text())["rows"]),
         "race": races([one for each in racing for one in json.loads(each.read_text())["racers"]]),
     }

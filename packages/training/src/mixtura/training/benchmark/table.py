@@ -161,24 +161,26 @@ def _draw(path: Path, title: str, recipe: Recipe, table: Sequence[Mapping[str, A
     run = [row for row in table if row[figure_name] is not None]
     models = [each.name for each in recipe.models if any(r["model"] == each.name for r in run)]
     settings = [s.name for s in recipe.settings if any(r["setting"] == s.name for r in run)]
-    figure = Figure(figsize=(3 + 1.2 * len(settings), 3.4), layout="constrained", dpi=120)
+    many = len(settings) > 8
+    wide = 2 + 3 * min(1, len(settings) / 4) + 0.11 * len(models) * len(settings)
+    figure = Figure(figsize=(min(wide, 16) + 2, 3.6), layout="constrained", dpi=120)
     axes = figure.subplots()
     width = 0.8 / len(models)
     for number, model in enumerate(models):
-        mine = [row for row in table if row["model"] == model and row["setting"] in settings]
-        places = [place + (number + 0.5) * width - 0.4 for place in range(len(mine))]
-        heights = [row[figure_name] or 0.0 for row in mine]
+        mine = [row for row in run if row["model"] == model]
+        places = [settings.index(row["setting"]) + (number + 0.5) * width - 0.4 for row in mine]
         errors = [row[f"{figure_name} sd"] or 0.0 for row in mine]
-        axes.bar(places, heights, width * 0.92, yerr=errors, capsize=2, label=model)
-        published = [row[f"{figure_name} paper"] for row in mine]
-        for place, value in zip(places, published, strict=True):
-            if value is not None:
-                axes.plot(
-                    [place - width / 2, place + width / 2], [value] * 2, color="black", lw=1.5
-                )
-    if any(row[f"{figure_name} paper"] is not None for row in table):
+        heights = [row[figure_name] for row in mine]
+        axes.errorbar(places, heights, errors, fmt="o", ms=4, capsize=2, label=model)
+        for place, row in zip(places, mine, strict=True):
+            if row[f"{figure_name} paper"] is not None:
+                ends = [place - width / 2, place + width / 2]
+                axes.plot(ends, [row[f"{figure_name} paper"]] * 2, color="black", lw=1.5)
+    if any(row[f"{figure_name} paper"] is not None for row in run):
         axes.plot([], [], color="black", lw=1.5, label="paper")
-    axes.set_xticks(range(len(settings)), settings)
+    slant = {"rotation": 40, "ha": "right"} if many else {}
+    axes.set_xticks(range(len(settings)), settings, fontsize=8, **slant)
+    axes.set_xlim(-0.5, len(settings) - 0.5)
     axes.set_ylabel(figure_name)
     axes.set_title(title, loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
