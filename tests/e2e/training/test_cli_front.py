@@ -62,7 +62,7 @@ def test_the_shell_takes_the_script(
     ask("completion", shell)
     script = tmp_path / "script"
     script.write_text(capsys.readouterr().out)
-    subprocess.run([shell, "-n", str(script)], check=True)
+    assert subprocess.run([shell, "-n", str(script)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
