@@ -1,18 +1,21 @@
 """The Lightning side of Mixtura: command line, modules, callbacks, sharing, pages, benchmarks.
 
 Importing this package imports neither torch nor Lightning; its names are imported when asked for.
+Sharing needs no Lightning: shared models load where the extra `train` is not installed.
 """
 
 from importlib import import_module
 from typing import Any
 
 from mixtura.training.deferred import install as _install
+from mixtura.training.extras import brought_by as _brought_by
 
 _install()
 
 _ROOMS = {
     "callbacks": ("Checkpoint", "GracefulStop", "RoutingMonitor", "RunSummary"),
-    "checkpoint": ("CheckpointError", "VerifiedCheckpointIO", "read_checkpoint"),
+    "checkpoint": ("CheckpointError", "read_checkpoint"),
+    "checkpoint_io": ("VerifiedCheckpointIO",),
     "loading": ("ResumableLoader", "resumable"),
     "module": ("MoEModule", "NonFiniteError"),
     "optimisation": (
@@ -39,7 +42,8 @@ __all__ = sorted(_PUBLIC)
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+        with _brought_by("mixtura-training[train]", name):
+            return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,6 +1,5 @@
-"""Checkpoints: written whole or not at all, with a SHA-256 beside them that is verified on load."""
+"""Reading checkpoints, without Lightning: the SHA-256 is verified, no code is executed."""
 
-import functools
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -9,21 +8,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from lightning_fabric.plugins.io.checkpoint_io import CheckpointIO
 from torch import Tensor, nn
 
 from mixtura.core import from_config
 from mixtura.core.errors import InputError
-from mixtura.training.whole_files import digest, sidecar, write_whole
+from mixtura.training.whole_files import digest, sidecar
 
 __all__ = [
     "CONFIG_KEY",
     "SCHEMA",
     "CheckpointError",
-    "VerifiedCheckpointIO",
     "build",
     "load_state",
     "read_checkpoint",
+    "read_verified",
     "verify",
 ]
 
@@ -71,7 +69,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     Raises:
         CheckpointError: for whatever cannot be read, saying what it is.
     """
-    checkpoint = _read(path, map_location)
+    checkpoint = read_verified(path, map_location)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), Mapping):
         found = ", ".join(map(str, list(checkpoint)[:4])) if isinstance(checkpoint, dict) else ""
         raise CheckpointError(
@@ -81,8 +79,12 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     return checkpoint
 
 
-def _read(path: Path, map_location: Any) -> Any:
-    """What the file holds: hash verified, no code executed."""
+def read_verified(path: Path, map_location: Any = "cpu") -> Any:
+    """What a file of torch holds: hash verified, no code executed.
+
+    Raises:
+        CheckpointError: for whatever cannot be read, saying what it is.
+    """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}{_others(path)}")
     verify(path)
@@ -179,62 +181,3 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> No
             "Use the configuration it was trained with"
         )
     module.load_state_dict(state)
-
-
-def _save(checkpoint: dict[str, Any], path: Path) -> None:
-    with path.open("wb") as file:
-        torch.save(checkpoint, file)
-
-
-def _operating_system_error(error: BaseException | None) -> OSError | None:
-    """The file system's error behind `error`; torch reports a failed write in its own words."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _are_weights(content: dict[Any, Any]) -> bool:
-    return all(isinstance(value, Tensor) for value in content.values())
-
-
-class VerifiedCheckpointIO(CheckpointIO):
-    """Lightning's way to files, with `write_whole` to write and `read_checkpoint` to read."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """Write a checkpoint, whole or not at all.
-
-        Raises:
-            CheckpointError: when the folder is read-only or the disk full; the old file stays.
-        """
-        path = Path(path)
-        try:
-            write_whole(path, functools.partial(_save, checkpoint))
-        except (OSError, RuntimeError) as error:
-            cause = _operating_system_error(error)
-            if cause is None:
-                raise
-            reason = cause.strerror or "the disk may be full"
-            kept = "; the checkpoint of before is untouched" if path.exists() else ""
-            raise CheckpointError(
-                f"cannot write the checkpoint {path}: {reason}{kept}; make room or choose another "
-                "folder with --trainer.default_root_dir"
-            ) from error
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read a checkpoint; pickled code is refused whatever `weights_only` says."""
-        path = Path(path)
-        content = _read(path, map_location or "cpu")
-        # Processes hand plain weights back to the one that started them.
-        if isinstance(content, dict) and content and _are_weights(content):
-            return content
-        return read_checkpoint(path, map_location or "cpu")
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a checkpoint and the hash beside it."""
-        path = Path(path)
-        path.unlink(missing_ok=True)
-        sidecar(path).unlink(missing_ok=True)

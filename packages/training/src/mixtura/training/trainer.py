@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from mixtura.core.errors import InputError
 from mixtura.training.callbacks import GracefulStop, RoutingMonitor
-from mixtura.training.checkpoint import VerifiedCheckpointIO
+from mixtura.training.checkpoint_io import VerifiedCheckpointIO
 from mixtura.training.loading import resumable
 
 __all__ = ["Trainer"]
