@@ -6,6 +6,8 @@ Public names are loaded when they are first used.
 import importlib
 from typing import Any
 
+from mixtura.training.extras import brought_by
+
 _ROOMS = {
     "adaptation": ("Adaptation", "Adapted"),
     "data": ("EnvironmentsDataModule",),
@@ -45,7 +47,8 @@ def __getattr__(name: str) -> Any:
     """Import the room of a public name at its first use."""
     if name not in _ROOM_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    with brought_by("mixtura-dynamics[train]", name):
+        value = getattr(importlib.import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
     globals()[name] = value
     return value
 

@@ -8,6 +8,8 @@ Public names are loaded when they are first used; networks need neither Lightnin
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mixtura.training.extras import brought_by
+
 if TYPE_CHECKING:
     from mixtura.forecasting.conformal import ConformalResiduals
     from mixtura.forecasting.forecaster import (
@@ -82,7 +84,8 @@ __all__ = [name for names in HOMES.values() for name in names]  # pyright: ignor
 def __getattr__(name: str) -> Any:
     if name not in HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{HOME_OF[name]}"), name)
+    with brought_by("mixtura-forecasting[train]", name):
+        value = getattr(import_module(f"{__name__}.{HOME_OF[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,34 +1,35 @@
-"""Metrics of reconstructed dynamics."""
+"""Metrics of reconstructed dynamics.
 
-from mixtura.dynamics.metrics.errors import mape, mse, rel_l2, rel_sq_pointwise
-from mixtura.dynamics.metrics.families import family_recovery, parameter_r2, purity
-from mixtura.dynamics.metrics.horizon import absolute_error_at, mase, valid_prediction_time
-from mixtura.dynamics.metrics.lyapunov import (
-    lyapunov_of_data,
-    lyapunov_of_field,
-    lyapunov_of_map,
-)
-from mixtura.dynamics.metrics.spectrum import power_spectrum_distance
-from mixtura.dynamics.metrics.state_space import (
-    state_space_divergence,
-    state_space_divergence_gmm,
-)
+Public names are loaded when they are first used: training needs the errors alone.
+"""
 
-__all__ = [
-    "absolute_error_at",
-    "family_recovery",
-    "lyapunov_of_data",
-    "lyapunov_of_field",
-    "lyapunov_of_map",
-    "mape",
-    "mase",
-    "mse",
-    "parameter_r2",
-    "power_spectrum_distance",
-    "purity",
-    "rel_l2",
-    "rel_sq_pointwise",
-    "state_space_divergence",
-    "state_space_divergence_gmm",
-    "valid_prediction_time",
-]
+import importlib
+from typing import Any
+
+from mixtura.training.extras import brought_by
+
+_ROOMS = {
+    "errors": ("mape", "mse", "rel_l2", "rel_sq_pointwise"),
+    "families": ("family_recovery", "parameter_r2", "purity"),
+    "horizon": ("absolute_error_at", "mase", "valid_prediction_time"),
+    "lyapunov": ("lyapunov_of_data", "lyapunov_of_field", "lyapunov_of_map"),
+    "spectrum": ("power_spectrum_distance",),
+    "state_space": ("state_space_divergence", "state_space_divergence_gmm"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = sorted(_ROOM_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room of a public name at its first use."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with brought_by("mixtura-dynamics[train]", name):
+        value = getattr(importlib.import_module(f"{__name__}.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
