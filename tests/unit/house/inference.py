@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from tests.unit.house.distributions import named, workspace
+from tests.unit.house.distributions import Distribution, named, workspace
 
 TRAINING = {
     "jsonargparse",
@@ -86,6 +86,12 @@ def absent_without(name: str) -> set[str]:
         for module, owners in packages_distributions().items()
         if module != "mixtura" and not there & {named(owner) for owner in owners}
     }
+
+
+def behind_extras(member: Distribution) -> set[str]:
+    """The modules that only an extra of a member brings."""
+    every = f"{member.name}[{','.join(member.extras)}]" if member.extras else member.name
+    return absent_without(member.name) - absent_without(every)
 
 
 def run_with_only(name: str, program: str, *arguments: str | Path) -> str:

@@ -11,8 +11,11 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import torch
 
+from mixtura.dynamics import GEPS, MixER, Reconstruction
 from tests.unit.house.distributions import REPOSITORY, Distribution, named, workspace
+from tests.unit.house.inference import TRAINING, behind_extras
 
 MEMBERS = workspace()
 
@@ -20,15 +23,24 @@ MEMBERS = workspace()
 WALK = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
-behind_extras = set(sys.argv[2:])
+absent = sys.argv[2:]
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     if module.name.endswith("__main__"):
         continue
     try:
         importlib.import_module(module.name)
     except ModuleNotFoundError as error:
-        if error.name.partition(".")[0].replace("_", "-") not in behind_extras:
+        if not any(f"{error.name}.".startswith(f"{each}.") for each in absent):
             raise
+"""
+
+SIMULATE = """
+import sys
+from importlib.util import find_spec
+from mixtura.dynamics import MixERReconstructor
+model = MixERReconstructor.from_pretrained(sys.argv[1])
+print(model.families_.tolist(), model.simulate([[1.0, 0.5]], [0.0, 0.5, 1.0], env=1).tolist())
+print(*(name for name in sys.argv[2:] if find_spec(name)))
 """
 
 
@@ -97,21 +109,48 @@ def environment(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def install(name: str, wheels: Path, environment: Path) -> Path:
+    """Install one of ours with what it requires, in the versions of the workspace."""
+    root = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    constraints = environment / "constraints.txt"
+    constraints.write_text("\n".join(root["tool"]["uv"]["constraint-dependencies"]))
+    python = environment / "bin/python"
+    places = ["--python", python, "--find-links", wheels, "--constraint", constraints]
+    uv("pip", "install", "--no-config", *places, f"{name}=={root['project']['version']}")
+    return python
+
+
+@pytest.mark.slow
+def test_a_shared_system_needs_no_training_code(
+    wheels: Path, environment: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    system = Reconstruction(MixER(GEPS(2, 2, 4)), 3, context_start="normal")
+    system.save_pretrained(tmp_path / "shared")
+    python = install("mixtura-dynamics", wheels, environment)
+    run = subprocess.run(
+        [python, "-c", SIMULATE, tmp_path / "shared", *sorted(TRAINING)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    told, installed = run.stdout.splitlines()
+    assert installed == ""
+    states = system.eval()(
+        torch.tensor([[[1.0, 0.5]]]), torch.tensor([0.0, 0.5, 1.0]), environments=torch.tensor([1])
+    ).states
+    assert told == f"{system.family().tolist()} {states[0].tolist()}"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.name)
 def test_wheel_works_alone(
     member: Distribution, wheels: Path, environment: Path, tmp_path: Path
 ) -> None:
-    root = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    constraints = tmp_path / "constraints.txt"
-    constraints.write_text("\n".join(root["tool"]["uv"]["constraint-dependencies"]))
-    python = environment / "bin/python"
-    wanted = f"{member.name}=={member.project['version']}"
-    places = ["--python", python, "--find-links", wheels, "--constraint", constraints]
-    uv("pip", "install", "--no-config", *places, wanted)
-    absent = [named(text) for listed in member.extras.values() for text in listed]
+    python = install(member.name, wheels, environment)
     package = member.package or "mixtura.core"
-    commands = [[python, "-c", WALK, package, *absent]]
+    commands = [[python, "-c", WALK, package, *sorted(behind_extras(member))]]
     commands += [[python.parent / name, "--help"] for name in member.project.get("scripts", {})]
     for command in commands:
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
