@@ -18,7 +18,7 @@ __all__ = ["BiasBalance"]
 
 
 @configurable
-class BiasBalance(Controller):
+class BiasBalance(Controller[LayerStatistics]):
     """`b_e <- b_e + rate * sign(mean(c) - c_e)` for every `BalanceBias`.
 
     The sign is what the paper found best. With few units per step the bias swings: lower `rate`,

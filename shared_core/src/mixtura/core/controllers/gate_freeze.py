@@ -18,7 +18,7 @@ __all__ = ["GateFreeze"]
 
 
 @configurable
-class GateFreeze(Controller):
+class GateFreeze(Controller[LayerStatistics]):
     """Routers are frozen after `min_steps` once their criterion held `patience` times in a row.
 
     In continual learning a gate that keeps learning after it has converged forgets (arXiv

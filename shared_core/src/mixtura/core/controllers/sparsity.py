@@ -15,7 +15,7 @@ __all__ = ["SparsityControl"]
 
 
 @configurable
-class SparsityControl(Controller):
+class SparsityControl(Controller[LayerStatistics]):
     """`lambda <- 1.2 lambda` while too many experts are active, `lambda / 1.2` otherwise.
 
     Sparsity is `1 - active / (U R)`, averaged over the layers; the target is `1 - k / R`. `lambda`

@@ -16,7 +16,7 @@ __all__ = ["TopPControl"]
 
 
 @configurable
-class TopPControl(Controller):
+class TopPControl(Controller[LayerStatistics]):
     """A PI controller: `P <- clip(P - kp * err - ki * sum(err), low, high)`.
 
     `err` is the mean number of active experts, over all steered layers, less the target; the same P
