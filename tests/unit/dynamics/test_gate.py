@@ -1,14 +1,25 @@
 """The gate's closed-form fit: clusters, assignment, regression, and what can go wrong."""
 
+import pytest
 import torch
 
-from mixtura.dynamics import ClosedFormGate, ContextKMeans, ContextScore, KMeansPlusPlus
+from mixtura.core import Controller, InputError, Router, routers
+from mixtura.dynamics import (
+    ClosedFormGate,
+    ContextKMeans,
+    ContextScore,
+    ExpertCosts,
+    HardTop,
+    KMeansPlusPlus,
+)
 from mixtura.dynamics.gate.assignment import (
     cluster_costs,
     greedy_assignment,
     optimal_assignment,
 )
 from mixtura.dynamics.gate.closed_form import minimum_norm_solution
+
+from .systems import small_system
 
 
 def blobs(per_cluster: int = 5, clusters: int = 3) -> torch.Tensor:
@@ -28,6 +39,34 @@ def test_the_fitted_gate_sends_clusters_to_their_cheapest_experts() -> None:
     assert fit.updated
     logits, _ = score(contexts)
     assert logits.argmax(1).tolist() == [2] * 5 + [0] * 5 + [1] * 5
+
+
+def test_the_gate_is_a_controller_of_the_core() -> None:
+    system = small_system(15, experts=3)
+    system.gate = ClosedFormGate(KMeansPlusPlus(5))
+    with torch.no_grad():
+        system.contexts[:, :4] = blobs()
+    losses = torch.rand(15, 3, generator=torch.Generator().manual_seed(0))
+    assert isinstance(system.gate, Controller)
+    (router,) = routers(system).values()
+    router.freeze()
+    before = system.mixer.score.weight.detach().clone()
+    fit = system.update_gate(losses, torch.Generator().manual_seed(0))
+    assert not fit.updated
+    assert "frozen" in fit.message
+    assert torch.equal(system.mixer.score.weight, before)
+    router.unfreeze()
+    fit = system.update_gate(losses, torch.Generator().manual_seed(0))
+    assert fit.updated
+    assert torch.equal(system.route().dense_weight, fit.targets)
+
+
+def test_one_gate_steers_one_router() -> None:
+    two = {name: Router(ContextScore(4, 3), HardTop()) for name in ("a", "b")}
+    costs = {name: ExpertCosts(blobs(), torch.rand(15, 3)) for name in two}
+    with pytest.raises(InputError, match="one router, got a, b"):
+        ClosedFormGate().step(two, costs)
+    assert ClosedFormGate().step(two, {}) == {}
 
 
 def test_an_empty_cluster_leaves_the_gate_alone_and_forgets_the_centroids() -> None:

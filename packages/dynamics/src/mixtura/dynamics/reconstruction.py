@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mixtura.core import InputError, Routing, configurable
+from mixtura.core import InputError, Routing, configurable, routers
 from mixtura.dynamics.contexts import Start, initial_contexts
-from mixtura.dynamics.gate import ClosedFormGate
+from mixtura.dynamics.gate import ClosedFormGate, ExpertCosts, GateFit
 from mixtura.dynamics.mixer import MixER, check_solver, one_expert_each, usual_solver
 from mixtura.dynamics.solvers import Solution
 from mixtura.dynamics.trajectories import Trajectories
@@ -86,6 +86,25 @@ class Reconstruction(Shared, nn.Module):
         """Expert of each known environment."""
         with torch.no_grad():
             return self.route().dense_weight.argmax(1)
+
+    def update_gate(
+        self,
+        expert_losses: Float[Tensor, "environments experts"],
+        generator: torch.Generator | None = None,
+    ) -> GateFit:
+        """One step of the gate's controller.
+
+        Args:
+            expert_losses: loss of each known environment with each expert alone.
+            generator: draws what is random.
+        """
+        found = routers(self.mixer)
+        costs = {name: ExpertCosts(self.contexts, expert_losses) for name in found}
+        fits = self.gate.step(found, costs, generator=generator)
+        if not fits:
+            return GateFit(False, "the gate is frozen", torch.zeros_like(expert_losses))
+        (fit,) = fits.values()
+        return fit
 
     def forward(
         self,

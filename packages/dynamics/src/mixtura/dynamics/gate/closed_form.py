@@ -1,13 +1,14 @@
 """The gate's fit without gradients: cluster the contexts, give clusters to experts, regress."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from mixtura.core import InputError, configurable
+from mixtura.core import Controller, InputError, Router, configurable
 from mixtura.dynamics.gate.assignment import (
     cluster_costs,
     greedy_assignment,
@@ -16,7 +17,7 @@ from mixtura.dynamics.gate.assignment import (
 from mixtura.dynamics.gate.clustering import Clusters, ContextKMeans
 from mixtura.dynamics.gate.score import ContextScore
 
-__all__ = ["ClosedFormGate", "Clustering", "GateFit", "minimum_norm_solution"]
+__all__ = ["ClosedFormGate", "Clustering", "ExpertCosts", "GateFit", "minimum_norm_solution"]
 
 
 @runtime_checkable
@@ -32,6 +33,19 @@ class Clustering(Protocol):
     ) -> Clusters:
         """Cluster `contexts`."""
         ...
+
+
+@dataclass(frozen=True)
+class ExpertCosts:
+    """What the gate's controller looks at.
+
+    Attributes:
+        contexts: what the router sees of each environment.
+        losses: loss of each environment with each expert alone.
+    """
+
+    contexts: Float[Tensor, "units context"]
+    losses: Float[Tensor, "units experts"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +68,8 @@ class GateFit:
 
 
 @configurable
-class ClosedFormGate(nn.Module):
-    """A controller that fits a `ContextScore` between gradient steps.
+class ClosedFormGate(Controller[ExpertCosts]):
+    """A controller that fits a router's `ContextScore` between gradient steps.
 
     1. Cluster the contexts into as many clusters as there are experts.
     2. Cost of an expert for a cluster: the median loss of the cluster's environments with it.
@@ -101,6 +115,33 @@ class ClosedFormGate(nn.Module):
         """Start the next clustering from these centroids."""
         self.centroids = centroids.detach().clone()
         self.remembered.fill_(True)
+
+    def step(
+        self,
+        routers: Mapping[str, Router],
+        statistics: Mapping[str, ExpertCosts],
+        *,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, GateFit]:
+        """Fit the router to the costs of its layer; a frozen one stays as it is.
+
+        Args:
+            routers: by the name of their layer; one of them has a `ContextScore`.
+            statistics: by the same names.
+            generator: draws the noise and the first centroids.
+        """
+        scores = self.steered(ContextScore, routers, statistics)
+        if len(scores) > 1:
+            raise InputError(
+                f"a ClosedFormGate keeps the centroids of one router, got {', '.join(scores)}; "
+                "give each its own"
+            )
+        return {
+            name: self.fit(
+                score, statistics[name].contexts, statistics[name].losses, generator=generator
+            )
+            for name, score in scores.items()
+        }
 
     @torch.no_grad()
     def fit(

@@ -182,7 +182,7 @@ class GEPSTraining(Recipe):
             self.watch(optimiser, report.inner_losses[-1])
         if system.mixer.num_experts > 1 and not system.mixer.trained_by_gradient:
             losses = self.objective.expert_losses(system.mixer, system.contexts, data)
-            fit = system.gate.fit(system.mixer.score, system.contexts, losses, generator=generator)
+            fit = system.update_gate(losses, generator)
             report.gate_updates.append(fit.message)
             report.gate_updated += fit.updated
         return report

@@ -158,7 +158,7 @@ class PAM(Recipe):
     ) -> None:
         """One closed-form fit of the gate."""
         losses = self.objective.expert_losses(system.mixer, system.contexts, data)
-        fit = system.gate.fit(system.mixer.score, system.contexts, losses, generator=generator)
+        fit = system.update_gate(losses, generator)
         report.gate_updates.append(fit.message)
         report.gate_updated += fit.updated
 

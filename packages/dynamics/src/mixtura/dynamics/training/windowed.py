@@ -224,7 +224,9 @@ class WindowedTraining(Recipe):
         system.assignment.copy_(assignment)
 
     def fit_gate(self, system: Reconstruction, generator: torch.Generator) -> None:
-        """Regress the gate on the assignment."""
+        """Regress the gate on the assignment, unless it is frozen."""
+        if system.mixer.layer.router.frozen:
+            return
         system.gate.regress(
             system.mixer.score, system.contexts, system.assignment, generator=generator
         )
