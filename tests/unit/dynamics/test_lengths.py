@@ -55,6 +55,30 @@ def test_files_and_trajectories_may_differ_in_length(tmp_path: Path) -> None:
         train.every(3)
 
 
+def table(*clocks: list[float]) -> str:
+    rows = [f"{n},{t},{t},{-t}" for n, clock in enumerate(clocks) for t in clock]
+    return "\n".join(["trajectory,t,x,y", *rows])
+
+
+def test_trajectories_of_a_file_may_begin_at_different_times(tmp_path: Path) -> None:
+    (tmp_path / "0.csv").write_text(table([0, 0.5, 1.25, 2], [7.1, 7.6, 8.35]))
+    train = load_environments(str(tmp_path)).train
+    assert train.t.tolist() == [[0.0, 0.5, 1.25, 2.0]]
+    assert train.lengths is not None
+    assert train.lengths.tolist() == [[4, 3]]
+    np.testing.assert_array_equal(train.x[0, 1, :3, 0], [7.1, 7.6, 8.35])
+
+
+def test_trajectories_of_a_file_with_other_steps_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "0.csv").write_text(table([0, 0.5, 1, 2], [3, 3.5, 4.1]))
+    told = r"trajectory 1 has other steps .* \(sample 2 comes 1.1 after the first, there 1\)"
+    with pytest.raises(DynamicsDataError, match=told):
+        load_environments(str(tmp_path))
+    (tmp_path / "0.csv").write_text(table([0, 1, 0.5], [0, 1, 0.5]))
+    with pytest.raises(DynamicsDataError, match="must strictly increase, but time runs backwards"):
+        load_environments(str(tmp_path))
+
+
 def test_arrays_of_one_length_have_no_lengths() -> None:
     x = [np.zeros((3, 5, 2)), np.ones((3, 5, 2))]
     assert from_arrays(x, np.arange(5)).lengths is None

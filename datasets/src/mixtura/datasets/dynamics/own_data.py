@@ -149,11 +149,12 @@ def read_tables(folder: Path) -> Environments:
     """One CSV file per environment: a column `t`, columns of states, and `trajectory` if several.
 
     Files are taken in order of name. Without a column `trajectory` a file is one trajectory. Files
-    and trajectories may differ in length.
+    and trajectories may differ in length. Systems do not depend on time, so that the trajectories
+    of a file may begin at different times; the times of the longest one are kept.
 
     Raises:
-        DynamicsDataError: for missing or different columns, times that do not increase or differ
-            between trajectories.
+        DynamicsDataError: for missing or different columns, times that do not increase, or whose
+            steps differ between trajectories.
     """
     files = sorted(folder.glob("*.csv"))
     if not files:
@@ -172,10 +173,16 @@ def read_tables(folder: Path) -> Environments:
         clocks = [group["t"].to_numpy(float) for group in groups]
         longest = max(clocks, key=len)
         for number, clock in enumerate(clocks):
-            if not np.allclose(clock, longest[: len(clock)]):
+            since, expected = clock - clock[0], longest[: len(clock)] - longest[0]
+            rounding = 1e-3 * max(np.diff(longest).min(initial=np.inf), 0)
+            same = np.isclose(since, expected, atol=rounding)
+            if not same.all():
+                first = int(same.argmin())
                 raise DynamicsDataError(
-                    f"{path.name}: trajectory {number} has other times than the longest one; let "
-                    "all begin at the same time and resample them to one grid"
+                    f"{path.name}: trajectory {number} has other steps between its times than the "
+                    f"longest one (sample {first} comes {since[first]:g} after the first, there "
+                    f"{expected[first]:g}); resample both to the same steps, or give each a file "
+                    "of its own"
                 )
         states.append([group[own].to_numpy(float) for group in groups])
         times.append(longest)
