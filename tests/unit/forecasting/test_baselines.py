@@ -5,7 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from mixtura.core import InputError, from_config, to_config
-from mixtura.forecasting.checkpoints import dlinear_rules, nlinear_rules, save_state
+from mixtura.forecasting.checkpoints import (
+    dlinear_rules,
+    load_into,
+    nlinear_rules,
+    patchtst_rules,
+    save_state,
+)
 from mixtura.forecasting.networks import (
     DLinear,
     ForecastNetwork,
@@ -111,3 +117,50 @@ def test_the_encoders_activation_can_be_the_rectifier() -> None:
     h = F.layer_norm(x + layer.attention(x), (8,))
     expected = F.layer_norm(h + layer.down(layer.up(h).clamp_min(0)), (8,))
     assert torch.allclose(layer(x), expected, atol=1e-6)
+
+
+def test_the_encoder_of_patchtst_s_authors() -> None:
+    """Scores add up from layer to layer; positions are learnt; features are batch-normalised."""
+    torch.manual_seed(0)
+    network, other = (
+        PatchTST(24, 4, 8, 4, 3, dim=8, num_heads=2, hidden_dim=12, dropout=0.0, encoder="authors")
+        for _ in range(2)
+    )
+    state = save_state(patchtst_rules(network), network.state_dict())
+    x = torch.randn(5, 2, 24)
+
+    def linear(rows: torch.Tensor, name: str) -> torch.Tensor:
+        return rows @ state[f"{name}.weight"].T + state[f"{name}.bias"]
+
+    def batch_norm(rows: torch.Tensor) -> torch.Tensor:
+        spread = rows.var((0, 1), unbiased=False)
+        return (rows - rows.mean((0, 1))) / (spread + 1e-5).sqrt()
+
+    mean, scale = x.mean(-1, keepdim=True), (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    series = ((x - mean) / scale).flatten(0, 1)
+    series = torch.cat((series, series[:, -1:].expand(-1, 4)), 1)
+    patches = torch.stack([series[:, i : i + 8] for i in range(0, 24, 4)], 1)
+    tokens = linear(patches, "model.backbone.W_P") + state["model.backbone.W_pos"]
+    scores = torch.zeros(())
+    for layer in range(3):
+        start = f"model.backbone.encoder.layers.{layer}"
+        q, k, v = (
+            linear(tokens, f"{start}.self_attn.W_{name}").view(10, 6, 2, 4).transpose(1, 2)
+            for name in "QKV"
+        )
+        scores = scores + q @ k.mT * state[f"{start}.self_attn.sdp_attn.scale"]
+        mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(10, 6, 8)
+        tokens = batch_norm(tokens + linear(mixed, f"{start}.self_attn.to_out.0"))
+        hidden = F.gelu(linear(tokens, f"{start}.ff.0"))
+        tokens = batch_norm(tokens + linear(hidden, f"{start}.ff.3"))
+    y = linear(tokens.mT.flatten(1), "model.head.linear").view(5, 2, 4)
+    assert torch.allclose(network.train()(x), y * scale + mean, atol=1e-5)
+    load_into(
+        other, patchtst_rules(other), save_state(patchtst_rules(network), network.state_dict())
+    )
+    assert torch.equal(other.eval()(x), network.eval()(x))
+
+
+def test_the_authors_encoder_has_one_activation() -> None:
+    with pytest.raises(InputError, match="'gelu', got 'relu'"):
+        PatchTST(24, 4, patch_width=8, stride=4, encoder="authors", activation="relu")

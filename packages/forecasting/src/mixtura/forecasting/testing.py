@@ -158,6 +158,17 @@ NETWORKS = [
     direct(
         "patchtst", PatchTST, patch_width=8, stride=4, dim=8, num_heads=2, hidden_dim=8, dropout=0.0
     ),
+    direct(
+        "patchtst_authors",
+        PatchTST,
+        patch_width=8,
+        stride=4,
+        dim=8,
+        num_heads=2,
+        hidden_dim=8,
+        dropout=0.0,
+        encoder="authors",
+    ),
     direct("itransformer", ITransformer, dim=8, num_heads=2, hidden_dim=8, dropout=0.0),
     direct("dlinear", DLinear, kernel_size=5),
     direct("nlinear", NLinear),
