@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from mixtura.core import (
+    ExpertChoice,
     InputError,
     LinearScore,
     MLPExperts,
@@ -12,7 +13,9 @@ from mixtura.core import (
     Router,
     SegmentUnits,
     SharedExpert,
+    StraightThrough,
     TopK,
+    WeightInputs,
 )
 
 
@@ -49,6 +52,25 @@ def test_forced_units_go_where_they_are_told():
     assert routing.dense_weight[1].tolist() == [0.0, 0.0, 0.0, 1.0]
     assert torch.equal(routing.dense_weight[0], moe.route(x).dense_weight[0])
     torch.testing.assert_close(moe.compute(x, routing)[1], moe.experts.one(3, x)[1])
+
+
+@pytest.mark.parametrize("wrapper", [WeightInputs, StraightThrough])
+@pytest.mark.parametrize("inner", [TopK(2), ExpertChoice(2.0)])
+def test_units_that_nobody_forces_keep_the_weights_on_their_inputs(wrapper, inner):
+    router = Router(LinearScore(6, 3, std=1.0), wrapper(inner))
+    moe, x = MoELayer(router, MLPExperts(3, 6, 8)), torch.randn(5, 6)
+    free = torch.full((5,), -1)
+    torch.testing.assert_close(moe(x, forced=free), moe(x))
+    one = free.clone()
+    one[2] = 1
+    torch.testing.assert_close(moe(x, forced=one)[2], moe.experts.one(1, x)[2])
+
+
+def test_rows_follow_the_weights_on_their_units_inputs():
+    moe = MoELayer(Router(LinearScore(6, 3, std=1.0), WeightInputs(TopK(2))), MLPExperts(3, 6, 8))
+    x = torch.randn(3, 6)
+    rows = torch.tensor([2, 0, 0, 1])
+    torch.testing.assert_close(moe.compute(x[rows], moe.route(x).for_rows(rows)), moe(x)[rows])
 
 
 def test_masked_rows_are_zero_and_change_nothing_else():

@@ -29,7 +29,7 @@ def force(
         weight = routing.weight.view_as(routing.index)
         weight = torch.where(told[:, None], first.to(weight.dtype), weight)
         free = ~told[:, None] if routing.valid is None else routing.valid & ~told[:, None]
-        return Routing.from_choices(
+        sent = Routing.from_choices(
             index,
             weight,
             free | (told[:, None] & first),
@@ -39,8 +39,12 @@ def force(
             scores=routing.scores,
             aux=routing.aux,
         )
+        if routing.input_weight is not None:
+            factor = routing.input_weight.view_as(index)
+            sent.input_weight = torch.where(told[:, None], 1.0, factor).flatten()
+        return sent
     units = torch.arange(routing.num_units, device=forced.device)
-    return Routing(
+    sent = Routing(
         torch.cat([routing.unit, units]),
         torch.cat([routing.expert, torch.where(told, forced, routing.num_experts)]),
         torch.cat([routing.weight, torch.ones_like(forced, dtype=routing.weight.dtype)]),
@@ -51,6 +55,10 @@ def force(
         scores=routing.scores,
         aux=routing.aux,
     )
+    if routing.input_weight is not None:
+        ones = torch.ones_like(forced, dtype=routing.input_weight.dtype)
+        sent.input_weight = torch.cat([routing.input_weight, ones])
+    return sent
 
 
 def check_forced(forced: Int[Tensor, "units"], num_experts: int) -> None:

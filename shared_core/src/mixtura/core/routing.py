@@ -152,13 +152,17 @@ class Routing(Assignments):
         inside = unit_of_row >= 0
         unit = unit_of_row.clamp_min(0)
         valid = None if self.valid is None else self.valid.index_select(0, unit)
-        return Routing.from_choices(
+        followed = Routing.from_choices(
             self.index.index_select(0, unit),
             self.weight.view_as(self.index).index_select(0, unit),
             valid,
             num_experts=self.num_experts,
             mask=inside,
         )
+        if self.input_weight is not None:
+            factor = self.input_weight.view_as(self.index).index_select(0, unit)
+            followed.input_weight = factor.flatten()
+        return followed
 
     def keep(self, kept: Bool[Tensor, "assignments"]) -> "Routing":
         """The same decision with only some of its assignments; the others become invalid."""
