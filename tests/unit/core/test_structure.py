@@ -5,16 +5,21 @@ import torch
 from torch import nn
 
 from mixtura.core import (
+    All,
     BalanceBias,
     CosineScore,
     DSelectScore,
     GLUExperts,
+    GroupedScore,
     GroupLimit,
     InputError,
+    JointWithShared,
+    KMeansScore,
     LinearScore,
     MLPExperts,
     ModuleExperts,
     MoELayer,
+    PerTaskScore,
     Positive,
     Router,
     TopK,
@@ -121,3 +126,40 @@ def test_what_cannot_be_taken_apart_is_refused() -> None:
     grouped = Router(LinearScore(6, 4), TopK(1), adjustments=[GroupLimit(2, 1)])
     with pytest.raises(InputError, match="groups of equal size"):
         select_experts(MoELayer(grouped, GLUExperts(4, 6, 4)), [0, 1, 2])
+    assert grouped.num_experts == 4  # a refused selection has changed nothing
+
+
+def small(score, selection, **kwargs) -> MoELayer:
+    return MoELayer(Router(score, selection, **kwargs), MLPExperts(8, 6, 4))
+
+
+def test_a_selection_that_would_mix_up_groups_is_refused() -> None:
+    clustered = small(GroupedScore(LinearScore(6, 8), KMeansScore(6, 4)), TopK(1))
+    limited = small(LinearScore(6, 8), TopK(2), adjustments=[GroupLimit(4, 2)])
+    for model in (clustered, limited):
+        for index in ([0, 1, 2, 3, 4, 5], [0, 1, 2, 4], [2, 0, 4, 6]):
+            with pytest.raises(InputError, match="as many experts of each group"):
+                select_experts(model, index)
+        with pytest.raises(InputError, match="as many experts of each group"):
+            append_experts(model, 1)
+        assert model(X).shape == X.shape
+        before = model.route(X).logits[:, [1, 3, 4, 7]].clone()
+        after = select_experts(model, [1, 3, 4, 7]).route(X).logits
+        seen = after.isfinite() & before.isfinite()
+        torch.testing.assert_close(after[seen], before[seen])
+
+
+def test_shared_experts_keep_their_place() -> None:
+    model = small(LinearScore(6, 8), JointWithShared(2, 1))
+    for index in ([0, 1, 2], [7, 0, 1], [0, 7, 7]):
+        with pytest.raises(InputError, match="shared by all units"):
+            select_experts(model, index)
+    assert select_experts(model, [5, 0, 7]).route(X).index[:, 2].tolist() == [2] * 40
+
+
+def test_what_a_task_sees_cannot_be_selected() -> None:
+    seen = PerTaskScore([LinearScore(6, 2), LinearScore(6, 7)], visible=[[0, 1], range(1, 8)])
+    model = small(seen, All())
+    with pytest.raises(InputError, match="see some of the experts only"):
+        select_experts(model, [0, 1, 2])
+    assert model(X, task=1).shape == X.shape

@@ -1,11 +1,11 @@
 """What a constructor refuses, each with a sentence that names the argument and its value."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mixtura.core.errors import InputError
 
-__all__ = ["check_number", "check_option", "check_sizes"]
+__all__ = ["check_groups_selected", "check_number", "check_option", "check_sizes"]
 
 
 def check_sizes(**sizes: int | None) -> None:
@@ -13,6 +13,23 @@ def check_sizes(**sizes: int | None) -> None:
     for name, size in sizes.items():
         if size is not None and size < 1:
             raise InputError(f"{name} must be at least 1, got {size}")
+
+
+def check_groups_selected(index: Sequence[int], num_experts: int, groups: int) -> None:
+    """Refuse a selection of experts that moves one of them into another group.
+
+    Args:
+        index: the experts that are kept, in their new order.
+        num_experts: before the selection.
+        groups: of equal size, in the order of the experts.
+    """
+    size, rest = divmod(len(index), groups)
+    old = num_experts // groups
+    if rest or any(place // size != expert // old for place, expert in enumerate(index)):
+        raise InputError(
+            f"{num_experts} experts are in {groups} groups of equal size, and {list(index)} would "
+            "not be; keep as many experts of each group as of the others, group by group"
+        )
 
 
 def check_number(

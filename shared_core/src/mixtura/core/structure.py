@@ -6,11 +6,15 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from mixtura.core.adjustments.base import Adjustment
 from mixtura.core.configuration import ARGUMENTS
 from mixtura.core.errors import InputError
 from mixtura.core.experts import Experts, ModuleExperts, StackedExperts
 from mixtura.core.layer import MoELayer
 from mixtura.core.pairs import check_pair
+from mixtura.core.router import Router
+from mixtura.core.scores.base import Score
+from mixtura.core.selections.base import Selection
 
 __all__ = ["append_experts", "replace_expert", "select_experts"]
 
@@ -38,7 +42,8 @@ def select_experts(layer: MoELayer, index: Sequence[int]) -> MoELayer:
     reserved = list(range(routed, layer.num_experts))
     _check_experts(layer.experts)
     rows = torch.tensor(index)
-    _select_in_router(layer, rows, routed)
+    _select_in_router(deepcopy(layer.router), rows, routed)  # refuses before anything has changed
+    _select_in_router(layer.router, rows, routed)
     _select_experts(layer.experts, index + reserved)
     return layer
 
@@ -139,9 +144,11 @@ def _per_expert(router: nn.Module) -> list[tuple[nn.Module, str, int]]:
     return found
 
 
-def _select_in_router(layer: MoELayer, rows: Tensor, routed: int) -> None:
-    router = layer.router
+def _select_in_router(router: Router, rows: Tensor, routed: int) -> None:
     score = router.score_function
+    for module in router.modules():
+        if isinstance(module, Score | Selection | Adjustment):
+            module.check_selected(rows.tolist(), routed)
     owners = {id(owner) for owner, _, _ in _per_expert(router)}
     if not any(id(module) in owners for module in score.modules()):
         raise InputError(f"{type(score).__name__} has no part for each expert that could be kept")

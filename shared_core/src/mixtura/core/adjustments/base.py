@@ -1,5 +1,6 @@
 """What every adjustment is."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -45,4 +46,12 @@ class Adjustment(nn.Module):
         Args:
             score: the score function.
             choices: experts per unit where the selection has a fixed number.
+        """
+
+    def check_selected(self, index: Sequence[int], num_experts: int) -> None:
+        """Refuse a selection of experts (`select_experts`) that would make it something else.
+
+        Args:
+            index: the experts that are kept, in their new order.
+            num_experts: those with a logit, before the selection.
         """

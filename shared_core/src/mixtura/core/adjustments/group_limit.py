@@ -1,10 +1,16 @@
 """Experts in groups: a unit chooses groups first."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 from mixtura.core.adjustments.base import Adjustment
-from mixtura.core.checks import check_number, check_option, check_sizes
+from mixtura.core.checks import (
+    check_groups_selected,
+    check_number,
+    check_option,
+    check_sizes,
+)
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score, Scored
@@ -79,3 +85,7 @@ class GroupLimit(Adjustment):
                 f"{self.keep} groups hold {reachable} experts, fewer than the {choices} that a "
                 "unit chooses; keep more groups or lower k"
             )
+
+    def check_selected(self, index: Sequence[int], num_experts: int) -> None:
+        """The groups stay what they are."""
+        check_groups_selected(index, num_experts, self.groups)

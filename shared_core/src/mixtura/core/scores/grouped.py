@@ -1,11 +1,13 @@
 """Experts in groups, one group for each cluster of the data."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mixtura.core.checks import check_groups_selected
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
@@ -78,3 +80,8 @@ class GroupedScore(Score):
     def expert_vectors(self) -> Float[Tensor, "routed dim"] | None:
         """Those of the second stage."""
         return self.score.expert_vectors()
+
+    def check_selected(self, index: Sequence[int], num_experts: int) -> None:
+        """The clusters keep their experts."""
+        if self.clusters.num_experts < num_experts:
+            check_groups_selected(index, num_experts, self.clusters.num_experts)

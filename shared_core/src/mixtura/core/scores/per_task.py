@@ -106,6 +106,14 @@ class PerTaskScore(Score):
         seen = torch.tensor(self.visible[task], device=x.device)
         return everyone.index_copy(1, seen, logits), aux
 
+    def check_selected(self, index: Sequence[int], num_experts: int) -> None:
+        """Which task sees which expert is not for a selection to say."""
+        if self.visible is not None:
+            raise InputError(
+                "the tasks of this router see some of the experts only, and a selection cannot say "
+                "what they are to see then; build the router anew with other `visible` experts"
+            )
+
 
 def check_visible(scores: Sequence[Score], visible: Sequence[Sequence[int]]) -> None:
     """Refuse lists of visible experts that do not fit the score functions."""

@@ -1,5 +1,7 @@
 """What every selection is: scores in, a routing out."""
 
+from collections.abc import Sequence
+
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -50,6 +52,14 @@ class Selection(nn.Module):
             mask: units that may be routed; the others get no assignment.
         """
         raise NotImplementedError
+
+    def check_selected(self, index: Sequence[int], num_experts: int) -> None:
+        """Refuse a selection of experts (`select_experts`) that would make it something else.
+
+        Args:
+            index: the experts that are kept, in their new order.
+            num_experts: those with a logit, before the selection.
+        """
 
 
 def token_choice(
