@@ -48,7 +48,7 @@ class DSelectScore(Score):
         self.num_experts = num_experts
         self.k = k
         self.width = width
-        self.num_bits = max(math.ceil(math.log2(num_experts)), 1)
+        self.num_bits = math.ceil(math.log2(num_experts))
         inputs = () if dim is None else (dim,)
         self.code = nn.Parameter(torch.empty(k * self.num_bits, *inputs))
         self.mixture = nn.Parameter(torch.zeros(k, *inputs))
