@@ -5,6 +5,7 @@ import torch
 
 from mixtura.core import (
     ForceBalanced,
+    GroupLimit,
     InputError,
     LinearScore,
     Percentile,
@@ -13,6 +14,7 @@ from mixtura.core import (
     Scored,
     Threshold,
     TopK,
+    TopP,
     UnitWeights,
 )
 
@@ -58,6 +60,33 @@ def test_the_percentile_of_the_batch_differs_and_is_remembered() -> None:
     torch.testing.assert_close(selection.quantile, scores.quantile(0.75), atol=1e-3, rtol=0)
     alone = selection.eval()(Scored(scores[:1], scores[:1]), num_experts=8)
     assert torch.equal(alone.chosen[0], routing.chosen[0])
+
+
+@pytest.mark.parametrize("scope", ["batch", "unit"])
+def test_the_percentile_is_one_of_the_experts_in_reach(scope) -> None:
+    torch.manual_seed(0)
+    limited = Router(
+        LinearScore(4, 8, std=1.0), Percentile(0.5, scope=scope), adjustments=[GroupLimit(4, 1)]
+    )
+    x = torch.randn(50, 4)
+    for _ in range(3):
+        routing = limited(x)
+    best = routing.scores.view(50, 4, 2).topk(2, -1).values.sum(-1).argmax(-1)
+    inside = routing.scores.view(50, 4, 2)[torch.arange(50), best]
+    if scope == "unit":
+        assert routing.chosen.sum(-1).tolist() == [1] * 50
+    else:
+        middle = inside.flatten().kthvalue(51).values
+        torch.testing.assert_close(limited.selection.quantile, middle)
+        expected = ((inside >= middle).sum(-1)).clamp_min(1)
+        assert routing.chosen.sum(-1).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("selection", [TopP(0.9), TopP(1.0, renormalize=True), Threshold(-1.0)])
+def test_thresholds_do_not_reach_outside_of_the_kept_groups(selection) -> None:
+    torch.manual_seed(0)
+    limited = Router(LinearScore(4, 8), selection, adjustments=[GroupLimit(4, 1)])
+    assert int(limited(torch.randn(50, 4)).chosen.sum(-1).max()) == 2
 
 
 def test_round_robin() -> None:

@@ -40,6 +40,8 @@ def active_routing(
     """
     ranked = scored.ranked
     routed = ranked.shape[-1]
+    if scored.ranking is not None:
+        active = active & (ranked > -float("inf"))
     if scored.choice is not None and scored.choice.members is not None:
         active = active | scored.choice.members
         ranked = ranked.masked_fill(scored.choice.members, float("inf"))

@@ -24,9 +24,9 @@ class Percentile(PreciseBuffers, Selection):
     """The experts whose score reaches the `tau` quantile, the best one always among them.
 
     Over the scores of one unit the quantile gives every unit the same number of experts; over those
-    of the batch the number differs. Outside training the batch's quantile is the running mean that
-    training left, so that a unit's result does not depend on the others. The weights are
-    renormalised over the chosen.
+    of the batch the number differs. Experts that a unit may not go to have no part in it. Outside
+    training the batch's quantile is the running mean that training left, so that a unit's result
+    does not depend on the others. The weights are renormalised over the chosen.
 
     After DynaMoE (arXiv 2603.01697), whose text gives no formula.
 
@@ -69,9 +69,10 @@ class Percentile(PreciseBuffers, Selection):
     ) -> Routing:
         """The experts beyond the quantile."""
         ranked = scored.ranked.detach()
+        holes = scored.ranking is not None or scored.allowed is not None
         return active_routing(
             scored,
-            ranked >= self._threshold(ranked, mask),
+            ranked >= self._threshold(ranked, mask, holes),
             scored.scores,
             num_experts=num_experts,
             mask=mask,
@@ -81,14 +82,18 @@ class Percentile(PreciseBuffers, Selection):
         )
 
     def _threshold(
-        self, ranked: Float[Tensor, "units routed"], mask: Bool[Tensor, "units"] | None
+        self,
+        ranked: Float[Tensor, "units routed"],
+        mask: Bool[Tensor, "units"] | None,
+        holes: bool,
     ) -> Tensor:
         if self.scope == "unit":
-            rank = _rank(ranked.shape[-1], self.tau)
-            return ranked.kthvalue(rank, dim=-1, keepdim=True).values
+            return _quantile_of_units(ranked, self.tau)
         if not self.training:
             return self.quantile
         values = ranked if mask is None else ranked[mask]
+        if holes:
+            values = values[values > -torch.inf]
         if values.numel() == 0:
             return self.quantile
         now = _quantile(values.reshape(-1), self.tau)
@@ -104,6 +109,14 @@ class Percentile(PreciseBuffers, Selection):
 def _quantile(values: Float[Tensor, "values"], tau: float) -> Float[Tensor, ""]:
     """Like torch.quantile, which refuses more than 16 million values."""
     return values.kthvalue(_rank(len(values), tau)).values
+
+
+def _quantile_of_units(ranked: Float[Tensor, "units routed"], tau: float) -> Tensor:
+    """The quantile of each unit's values, those at minus infinity left out."""
+    reached = (ranked > -torch.inf).sum(-1, keepdim=True)
+    from_top = [count - _rank(count, tau) for count in range(ranked.shape[-1] + 1)]
+    place = torch.tensor(from_top, device=ranked.device)[reached]
+    return ranked.sort(-1, descending=True).values.gather(-1, place)
 
 
 def _rank(count: int, tau: float) -> int:
