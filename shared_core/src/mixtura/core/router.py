@@ -218,13 +218,30 @@ class Router(nn.Module):
         elif self.frozen:
             self.unfreeze()
 
+    def _replaced(self, scored: Scored) -> Scored:
+        """Let selections that weigh by the logits see the scores that an edit put in, too."""
+        new = scored.scores
+        if self.activation != "identity":
+            new = new.clamp_min(1e-20).log()
+        if scored.allowed is not None:
+            new = new.masked_fill(~scored.allowed, -float("inf"))
+        return replace(scored, replaced=new)
+
     def _edit(self, scored: Scored) -> Scored:
+        if self.score_function.gives == "slots":
+            raise InputError(
+                "experts work on slots here, mixtures of all units, so there is no decision about "
+                "a unit to edit; take the edits off this router"
+            )
         before = scored
         scored = apply_edits(self.edits, "offset", scored)
         scored = apply_edits(self.edits, "forbid", scored)
         if scored is not before:
             scored = self._activate(scored, dropout=True)
+        before = scored
         scored = apply_edits(self.edits, "override", scored)
+        if scored is not before:
+            scored = self._replaced(scored)
         scored = apply_edits(self.edits, "choice", scored)
         if scored.choice is not None:
             refused = sorted(scored.choice.asks_for - self.selection.takes)

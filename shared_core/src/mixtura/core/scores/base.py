@@ -1,5 +1,6 @@
 """What every score function is: units in, one logit per unit and expert out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -25,6 +26,7 @@ class Scored:
         allowed: the experts that each unit may go to; all when None.
         choice: what an edit says about the choice.
         mask: units that the router decides about; all when None.
+        replaced: logarithms of scores that an edit put in, for selections that weigh by the logits.
     """
 
     logits: Float[Tensor, "units routed"]
@@ -35,6 +37,12 @@ class Scored:
     allowed: Bool[Tensor, "units routed"] | None = None
     choice: Choice | None = None
     mask: Bool[Tensor, "units"] | None = None
+    replaced: Float[Tensor, "units routed"] | None = None
+
+    @property
+    def weighing(self) -> Float[Tensor, "units routed"]:
+        """What a softmax over chosen experts is taken of: the logits, unless they are edited."""
+        return self.logits if self.replaced is None else self.replaced
 
     @property
     def ranked(self) -> Float[Tensor, "units routed"]:
@@ -82,3 +90,11 @@ class Score(nn.Module):
     def expert_vectors(self) -> Float[Tensor, "routed dim"] | None:
         """One vector per expert whose direction says what the expert is chosen for, if any."""
         return None
+
+    def check_selected(self, index: Sequence[int], num_experts: int) -> None:
+        """Refuse a selection of experts (`select_experts`) that would make it something else.
+
+        Args:
+            index: the experts that are kept, in their new order.
+            num_experts: those with a logit, before the selection.
+        """

@@ -74,7 +74,7 @@ class ExpertChoice(Selection):
         groups = scored.num_samples if self.over == "sample" else 1
         scores, ranked = scored.scores, scored.ranked
         if self.normalize == "units":
-            scores = softmax_over_units(scored.logits, groups, mask)
+            scores = softmax_over_units(scored.weighing, groups, mask)
             ranked = scores if scored.ranking is None else ranked
         taken = take_best(
             ranked,

@@ -54,4 +54,5 @@ class ForceBalanced(Selection):
         index = flat.view(units, self.k)
         weight = scored.scores.gather(-1, index)
         weight = weight / weight.sum(-1, keepdim=True).clamp_min(1e-20)
-        return token_choice(scored, index, weight, num_experts=num_experts, mask=mask)
+        valid = None if scored.allowed is None else scored.allowed.gather(-1, index)
+        return token_choice(scored, index, weight, valid, num_experts=num_experts, mask=mask)

@@ -1,5 +1,6 @@
 """Joint with shared: routed and shared experts under one softmax."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -59,18 +60,28 @@ class JointWithShared(Selection):
         self, scored: Scored, *, num_experts: int, mask: Bool[Tensor, "units"] | None = None
     ) -> Routing:
         """The routing of each unit to k + num_shared experts."""
-        logits = scored.logits
+        logits = scored.weighing
         ranked = logits if scored.ranking is None else scored.ranked
         routed = logits.shape[-1] - self.num_shared
         best = ranked[:, :routed].topk(self.k, dim=-1).indices
         shared = torch.arange(routed, logits.shape[-1], device=logits.device)
         index = torch.cat([best, shared.expand(len(logits), -1)], -1)
         scored = replace(scored, aux={**scored.aux, "num_shared": self.num_shared})
-        return token_choice(
-            scored,
-            index,
-            logits.gather(-1, index).softmax(-1),
-            None if scored.allowed is None else scored.allowed.gather(-1, index),
-            num_experts=num_experts,
-            mask=mask,
-        )
+        chosen = logits.gather(-1, index)
+        valid = None if scored.allowed is None else scored.allowed.gather(-1, index)
+        if valid is not None:
+            chosen = chosen.clamp_min(-1e30)
+        weight = chosen.softmax(-1)
+        if valid is not None:
+            weight = weight.masked_fill(~valid, 0.0)
+        return token_choice(scored, index, weight, valid, num_experts=num_experts, mask=mask)
+
+    def check_selected(self, index: Sequence[int], num_experts: int) -> None:
+        """The shared experts stay, behind the others."""
+        shared = list(range(num_experts - self.num_shared, num_experts))
+        routed, last = list(index[: -self.num_shared]), list(index[-self.num_shared :])
+        if last != shared or set(routed) & set(shared):
+            raise InputError(
+                f"the last {self.num_shared} experts are shared by all units and have to stay "
+                f"there, as {shared}; got {list(index)}"
+            )

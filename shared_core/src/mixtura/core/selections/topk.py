@@ -75,7 +75,7 @@ class TopK(Selection):
         """The routing of each unit to its k best experts."""
         index, valid = self._choose(scored)
         if self.renormalize == "softmax":
-            weight = scored.logits.gather(-1, index)
+            weight = scored.weighing.gather(-1, index)
             if valid is not None:
                 weight = weight.masked_fill(~valid, -1e30)
             weight = weight.softmax(-1)
@@ -94,6 +94,7 @@ class TopK(Selection):
     ) -> tuple[Int[Tensor, "units choices"], Bool[Tensor, "units choices"] | None]:
         ranked = scored.ranked
         choice = scored.choice
+        limited = scored.allowed is not None or scored.ranking is not None
         if choice is None:
             self._check(self.k, ranked.shape[-1])
             best, index = ranked.topk(self.k, dim=-1)
@@ -105,13 +106,15 @@ class TopK(Selection):
             self._check(int(max(choice.ranks)) + 1, ranked.shape[-1])
             best, index = ranked.topk(int(max(choice.ranks)) + 1, dim=-1)
             best, index = best.index_select(-1, ranks), index.index_select(-1, ranks)
-            return index, None if scored.allowed is None else best > -float("inf")
+            return index, best > -float("inf") if limited else None
         k = self.k if choice.k is None else choice.k
         most = int(k.max()) if isinstance(k, Tensor) and k.numel() else k
         most = self.k if isinstance(most, Tensor) else most
         self._check(most, ranked.shape[-1])
+        if choice.members is not None:
+            _check_members(choice.members, k)
         best, index = ranked.topk(most, dim=-1)
-        valid = None if scored.allowed is None else best > -float("inf")
+        valid = best > -float("inf") if limited else None
         if isinstance(k, Tensor):
             within = torch.arange(most, device=k.device) < k[:, None]
             valid = within if valid is None else valid & within
@@ -124,6 +127,15 @@ class TopK(Selection):
                 f"k must be between 1 and the number of routed experts ({routed}), got {k}; "
                 "lower k or add experts"
             )
+
+
+def _check_members(members: Bool[Tensor, "units routed"], k: int | Tensor) -> None:
+    forced = members.sum(-1)
+    if bool((forced > k).any()):
+        raise InputError(
+            f"{int(forced.max())} members are forced on a unit that chooses fewer experts; force "
+            "fewer, or raise k with ChooseK"
+        )
 
 
 def check_divisor(divides: bool, score: Score, activation: str) -> None:
