@@ -14,7 +14,13 @@ from mixtura.dynamics import (
     InContextGate,
     RecurrentExperts,
 )
-from mixtura.dynamics.dynamix import delay_embedding, stable_diagonal
+from mixtura.dynamics.dynamix import stable_diagonal
+from mixtura.dynamics.embeddings import (
+    delay_embedding,
+    positional_embedding,
+    straight_trend,
+    zero_embedding,
+)
 from mixtura.dynamics.excerpts import Excerpt
 
 
@@ -53,6 +59,34 @@ def test_forecast_is_in_the_units_of_the_data() -> None:
     assert delay_embedding(context, 2).shape == (19, 3, 2)
     with pytest.raises(InputError, match="at most 2 dimensions"):
         small().forecast(torch.randn(9, 1, 3), 2)
+
+
+def test_embeddings_append_delays_phases_or_zeros() -> None:
+    frames = torch.arange(24.0)
+    x = torch.stack([(frames * 2 * torch.pi / 8).cos(), frames], 1)[..., None]
+    delayed = delay_embedding(x, 3, delay=2)
+    assert torch.equal(delayed[:, :, 1], x[2:-2, :, 0])
+    assert torch.equal(delayed[:, :, 2], x[:-4, :, 0])
+    phases = positional_embedding(x, 3)
+    torch.testing.assert_close(phases[:, 0, 2], x[:, 0, 0])
+    torch.testing.assert_close(phases[:, 0, 1:].square().sum(-1), torch.ones(24))
+    assert torch.equal(zero_embedding(x, 3)[..., 1:], torch.zeros(24, 2, 2))
+    for embedding in (delay_embedding, positional_embedding, zero_embedding):
+        assert small().forecast(x, 5, embedding=embedding).shape == (5, 2, 1)
+
+
+def test_a_trend_is_continued_beside_the_forecast() -> None:
+    line = 3 + 0.5 * torch.arange(24.0)[:, None, None]
+    known, further = straight_trend(line[:20], 4)
+    torch.testing.assert_close(known, line[:20])
+    torch.testing.assert_close(further, line[20:])
+    wave = torch.sin(torch.arange(20.0))[:, None, None]
+    draws = [torch.Generator().manual_seed(0) for _ in range(2)]
+    model = small()
+    trend, after = straight_trend(wave + line[:20], 4)
+    expected = after + model.forecast(wave + line[:20] - trend, 4, draws[0])
+    found = model.forecast(wave + line[:20], 4, draws[1], detrend=True)
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_initial_dynamics_are_stable() -> None:

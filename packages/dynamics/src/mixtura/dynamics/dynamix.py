@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mixtura.core import InputError, Routing, combine, configurable
 from mixtura.core.experts import Experts
+from mixtura.dynamics.embeddings import Embedding, delay_embedding, straight_trend
 
 __all__ = ["DynaMix", "InContextGate", "RecurrentExperts"]
 
@@ -240,35 +241,30 @@ class DynaMix(nn.Module):
         context: Float[Tensor, "frames units obs"],
         steps: int,
         generator: torch.Generator | None = None,
+        *,
+        embedding: Embedding = delay_embedding,
+        detrend: bool = False,
     ) -> Float[Tensor, "steps units obs"]:
         """What follows the context, in the units of the data.
 
-        A series of fewer dimensions than the model's is embedded by repeating it with delays.
+        Args:
+            context: the series so far.
+            steps: frames to continue it by.
+            generator: draws the gate's noise.
+            embedding: how a series of fewer dimensions than the model's gets the others; also
+                `positional_embedding` and `zero_embedding`.
+            detrend: take a straight line out of the context first and continue it beside.
         """
+        if detrend:
+            line, further = straight_trend(context, steps)
+            return further + self.forecast(context - line, steps, generator, embedding=embedding)
         given = context.shape[-1]
-        embedded = delay_embedding(context, self.obs_dim)
+        embedded = embedding(context, self.obs_dim)
         mean, deviation = embedded.mean(0), embedded.std(0).clamp_min(1e-8)
         standard = (embedded - mean) / deviation
         z0 = self.initial_state(standard[-1])
         states = self.forward(standard, z0, steps, generator=generator)[..., : self.obs_dim]
         return (states * deviation + mean)[..., :given]
-
-
-def delay_embedding(
-    x: Float[Tensor, "frames units dims"], dims: int, delay: int = 1
-) -> Float[Tensor, "kept units embedded"]:
-    """Append delayed copies of the first dimension until there are `dims` of them."""
-    missing = dims - x.shape[-1]
-    if missing < 0:
-        raise InputError(
-            f"the model takes at most {dims} dimensions, the context has {x.shape[-1]}; "
-            "forecast its dimensions in parts"
-        )
-    if missing == 0:
-        return x
-    start = missing * delay
-    copies = [x[start - k * delay : len(x) - k * delay, :, :1] for k in range(1, missing + 1)]
-    return torch.cat([x[start:], *copies], -1)
 
 
 def stable_diagonal(size: int) -> Float[Tensor, "size"]:
