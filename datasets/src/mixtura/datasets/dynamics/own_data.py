@@ -172,9 +172,10 @@ def read_tables(folder: Path) -> Environments:
         groups = [g for _, g in table.groupby("trajectory")] if "trajectory" in table else [table]
         clocks = [group["t"].to_numpy(float) for group in groups]
         longest = max(clocks, key=len)
+        steps = np.diff(longest)
+        rounding = 1e-3 * max(steps.min(), 0) if len(steps) else 0.0
         for number, clock in enumerate(clocks):
             since, expected = clock - clock[0], longest[: len(clock)] - longest[0]
-            rounding = 1e-3 * max(np.diff(longest).min(initial=np.inf), 0)
             same = np.isclose(since, expected, atol=rounding)
             if not same.all():
                 first = int(same.argmin())
