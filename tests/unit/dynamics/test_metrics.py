@@ -10,6 +10,7 @@ from mixtura.core import InputError
 from mixtura.datasets.dynamics import Environments, chaotic_series
 from mixtura.dynamics import (
     CAVIA,
+    RK4,
     MixER,
     Reconstruction,
     attractor_scores,
@@ -117,6 +118,27 @@ def test_prediction_horizon() -> None:
     scale = np.abs(np.diff(true.numpy(), axis=0)).mean(0)
     expected = float((1.0 / scale).mean())
     assert float(mase(true + 1.0, true)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_error_smaller_by_a_factor_of_e_is_valid_a_lyapunov_time_longer() -> None:
+    starts = torch.from_numpy(chaotic_series("lorenz63", 6400)).double()[::100]
+    wrong = 1e-2 * torch.randn(starts.shape, generator=torch.manual_seed(0), dtype=starts.dtype)
+    t, solver = torch.arange(0, 16, 0.02).double(), RK4()
+
+    def run(x0: torch.Tensor) -> torch.Tensor:
+        return solver(lambda t, x: lorenz(x), x0[None], t).states[0]
+
+    true = run(starts)
+    horizons = [
+        np.mean(
+            [
+                valid_prediction_time(one, other, 0.02, lyapunov=0.9056)
+                for one, other in zip(run(starts + scale * wrong), true, strict=True)
+            ]
+        )
+        for scale in (1.0, math.exp(-4))
+    ]
+    assert horizons[1] - horizons[0] == pytest.approx(4.0, abs=0.5)
 
 
 def test_long_term_scores_of_a_system() -> None:
