@@ -157,6 +157,18 @@ def test_the_smooth_load_is_even_for_equal_logits() -> None:
         smooth_load([router.eval()(torch.rand(4, 4))], 2)
 
 
+def test_the_temperature_of_the_router_does_not_change_who_would_be_chosen() -> None:
+    score = NoisyLinearScore(4, 6)
+    torch.nn.init.normal_(score.weight)
+    x = torch.randn(50, 4)
+    loads = []
+    for temperature in (1.0, 3.0):
+        torch.manual_seed(0)
+        router = Router(score, TopK(2, renormalize="softmax"), temperature=temperature)
+        loads.append(smooth_load([router(x)], 2))
+    torch.testing.assert_close(*loads)
+
+
 def test_active_scores() -> None:
     scores = torch.tensor([[1.0, 0.0], [3.0, 2.0]])
     call = Router(LinearScore(2, 2), Positive(), activation="relu").decide

@@ -13,6 +13,7 @@ from mixtura.core.dispatch import Dispatch, dispatch_by_name
 from mixtura.core.errors import InputError
 from mixtura.core.experts.base import Experts
 from mixtura.core.losses.base import Loss
+from mixtura.core.pairs import check_losses
 from mixtura.core.probing import probe
 from mixtura.core.replay import replayed
 from mixtura.core.router import Router
@@ -56,6 +57,7 @@ class MoELayer(nn.Module):
                 f"the router reaches {router.num_experts} experts, but there are "
                 f"{experts.num_experts}; make the two numbers equal"
             )
+        check_losses(losses, router.score_function, router.activation)
         self.router = router
         self.experts = experts
         self.shared = shared

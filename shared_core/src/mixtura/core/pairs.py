@@ -7,10 +7,11 @@ from mixtura.core.activation import Activation
 from mixtura.core.adjustments.base import Adjustment
 from mixtura.core.checks import check_option
 from mixtura.core.errors import InputError
+from mixtura.core.losses.base import Loss
 from mixtura.core.scores.base import Score
 from mixtura.core.selections.base import Selection
 
-__all__ = ["check_causal", "check_pair"]
+__all__ = ["check_causal", "check_losses", "check_pair"]
 
 
 def check_pair(
@@ -82,6 +83,17 @@ def check_adjustments(
             )
         before = adjustment if adjustment.ranks else before
         adjustment.check(score, getattr(selection, "k", None))
+
+
+def check_losses(losses: Sequence[Loss], score: Score, activation: str) -> None:
+    """Refuse losses that would take plain logits for shares."""
+    for loss in losses:
+        if loss.reads_shares and activation == "identity" and score.gives == "logits":
+            raise InputError(
+                f"{type(loss).__name__} reads scores as shares of a unit, but with the activation "
+                "identity they are plain logits; set the activation softmax or sigmoid, or give "
+                "LoadBalance the argument scores='softmax'"
+            )
 
 
 def check_causal(selection: Selection, adjustments: Sequence[Adjustment]) -> None:

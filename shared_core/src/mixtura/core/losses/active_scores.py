@@ -53,6 +53,7 @@ class ActiveScores(Loss):
     """
 
     name = "active_scores"
+    reads_shares = True
 
     def __init__(self, k: int, weight: float = 1.0) -> None:
         super().__init__(weight)

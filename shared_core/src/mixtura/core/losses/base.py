@@ -24,6 +24,7 @@ class Loss:
         scope: whether each layer has its own term or all layers together have one.
         needs: what a layer has to leave in a routing for this loss besides the decision itself:
             `rows`, what the router looked at; `outputs`, what the experts made of them.
+        reads_shares: whether the scores are read as shares of a unit, which plain logits are not.
         probe: experts to add to the chosen ones of some units, whose outputs the loss then sees
             beside theirs; none in general.
         probe_share: part of the units that are probed.
@@ -35,6 +36,7 @@ class Loss:
 
     name: str
     needs: frozenset[str] = frozenset()
+    reads_shares: bool = False
     probe: int = 0
     probe_share: float = 1.0
 

@@ -69,6 +69,7 @@ class DirichletPrior(Loss):
     """
 
     name = "dirichlet_prior"
+    reads_shares = True
 
     def __init__(
         self,

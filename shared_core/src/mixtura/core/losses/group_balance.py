@@ -133,6 +133,7 @@ class GroupBalance(Loss):
     """
 
     name = "group_balance"
+    reads_shares = True
 
     def __init__(
         self,
@@ -169,6 +170,7 @@ class GroupedBalance(Loss):
     """
 
     name = "grouped_balance"
+    reads_shares = True
 
     def __init__(self, groups: int, weight: float = 0.01) -> None:
         super().__init__(weight)

@@ -10,6 +10,7 @@ from mixtura.core.checks import check_sizes
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss, Scope
+from mixtura.core.losses.load_balance import check_choices
 from mixtura.core.losses.per_unit import kept
 from mixtura.core.routing import Routing
 
@@ -36,6 +37,7 @@ def importance(calls: Sequence[Routing]) -> Float[Tensor, ""]:
 
 
 def _weight_sum(call: Routing) -> Float[Tensor, "experts"]:
+    check_choices(call)
     weight = call.weight
     if call.free is not None:
         weight = weight * call.free.index_select(0, call.unit)
@@ -60,12 +62,12 @@ def smooth_load(calls: Sequence[Routing], k: int) -> Float[Tensor, ""]:
     for call in calls:
         clean = kept(call, "clean_logits", "NoisyLinearScore")
         std = kept(call, "noise_std", "NoisyLinearScore in training")
-        assert call.logits is not None  # the same score function gave them
-        routed = call.logits.shape[-1]
+        noisy = kept(call, "noisy_logits", "NoisyLinearScore in training")
+        routed = noisy.shape[-1]
         if k >= routed:
             raise InputError(f"a load loss needs k below the number of experts, {routed}, got {k}")
-        best = call.logits.topk(k + 1, -1).values
-        inside = call.logits >= best[:, k - 1 : k]
+        best = noisy.topk(k + 1, -1).values
+        inside = noisy >= best[:, k - 1 : k]
         kth = torch.where(inside, best[:, k:], best[:, k - 1 : k])
         chance = torch.special.ndtr((clean - kth) / std.clamp_min(1e-10))
         if call.free is not None:

@@ -15,6 +15,7 @@ from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.losses.base import Loss, Scope
 from mixtura.core.routing import Routing
+from mixtura.core.slots import SlotRouting
 
 __all__ = ["LoadBalance", "load_balance"]
 
@@ -101,6 +102,9 @@ def _sums(
     scores = scores_of(call, kind)
     units, routed = scores.shape
     check_option("per", per, get_args(Per))
+    check_choices(call)
+    if recount is not None and recount > routed:
+        raise InputError(f"recount must be at most the number of experts, {routed}, got {recount}")
     samples = call.num_samples if per == "sample" else 1
     each = units // max(samples, 1)
     alive = scores.new_ones(units) if call.free is None else call.free.to(scores.dtype)
@@ -130,6 +134,15 @@ def _sums(
         counted,
         counted * choices,
     )
+
+
+def check_choices(call: Routing) -> None:
+    """Refuse a soft routing, in which nobody chooses and the load is even."""
+    if isinstance(call, SlotRouting):
+        raise InputError(
+            "experts work on slots here, each on equally many, so there are no choices to count; "
+            "leave the loss out or choose another selection than SoftSlots"
+        )
 
 
 def scores_of(call: Routing, kind: Scores = "scores") -> Float[Tensor, "units routed"]:
@@ -191,6 +204,7 @@ class LoadBalance(Loss):
         self.first_only = first_only
         self.count_dropped = count_dropped
         self.scores: Scores = scores
+        self.reads_shares = scores != "softmax"
         self.recount = recount
         self.across_ranks = across_ranks
 

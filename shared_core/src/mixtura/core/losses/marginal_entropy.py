@@ -51,6 +51,7 @@ class MarginalEntropy(Loss):
     """
 
     name = "marginal_entropy"
+    reads_shares = True
 
     def __init__(self, weight: float = 1e-3, *, scope: Scope = "layer") -> None:
         super().__init__(weight, scope)

@@ -42,6 +42,7 @@ class RouterEntropy(Loss):
     """
 
     name = "router_entropy"
+    reads_shares = True
 
     def __init__(self, weight: float = 1e-4, *, scope: Scope = "layer") -> None:
         super().__init__(weight, scope)

@@ -21,7 +21,7 @@ class NoisyLinearScore(Score):
 
     Both matrices start at zero, so that load is even at first. Use it with
     `TopK(k, renormalize="softmax")`. It keeps `clean_logits` (for the z-loss) and, in training,
-    `noise_std` (for `SmoothLoad`).
+    `noisy_logits` and `noise_std` (for `SmoothLoad`).
 
     Shazeer et al., Outrageously Large Neural Networks, 2017 (arXiv 1701.06538, eq. 3-5).
 
@@ -50,7 +50,7 @@ class NoisyLinearScore(Score):
             return clean, {"clean_logits": clean}
         std = F.softplus(precise_linear(x, self.noise_weight))
         logits = clean + torch.randn_like(clean) * std
-        return logits, {"clean_logits": clean, "noise_std": std}
+        return logits, {"clean_logits": clean, "noisy_logits": logits, "noise_std": std}
 
     def expert_vectors(self) -> Float[Tensor, "routed dim"]:
         """The weight rows."""
