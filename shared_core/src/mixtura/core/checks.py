@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 
 from mixtura.core.errors import InputError
 
@@ -9,9 +10,13 @@ __all__ = ["check_groups_selected", "check_number", "check_option", "check_sizes
 
 
 def check_sizes(**sizes: int | None) -> None:
-    """Refuse sizes below one; one that was not given (None) is right."""
+    """Refuse sizes below one, and broken ones; one that was not given (None) is right."""
     for name, size in sizes.items():
-        if size is not None and size < 1:
+        if size is None:
+            continue
+        if not isinstance(size, Integral):
+            raise InputError(f"{name} must be a whole number, got {size!r}")
+        if size < 1:
             raise InputError(f"{name} must be at least 1, got {size}")
 
 
