@@ -78,6 +78,43 @@ def test_paths_repeat_with_the_seed_and_quantiles_are_ordered() -> None:
     assert network.forecast(past, 6).shape == (2, 3, 6)
 
 
+def test_a_path_goes_on_from_what_was_drawn_as_from_observed_values() -> None:
+    network, past = tiny(components=["normal_fixed_scale(1e-9)"]), torch.randn(2, 3, 16) * 5
+    whole = network.sample(past, 12, 1)[0]
+    first = network.sample(past, 4, 1)[0]
+    second = network.sample(torch.cat((past, first), -1), 4, 1)[0]
+    third = network.sample(torch.cat((past, first, second), -1), 4, 1)[0]
+    assert torch.allclose(whole, torch.cat((first, second, third), -1), atol=1e-4)
+
+
+def test_covariates_are_further_variates_behind_the_target() -> None:
+    past, known, past_only = torch.ones(1, 1, 6), torch.rand(1, 2, 9), torch.rand(1, 1, 6)
+    known[0, 1, 8] = torch.nan
+    packed = pack_windows(past, 3, 4, known=known, past_only=past_only)
+    assert packed.variate_id.tolist() == [[0, 0, 0, 1, 1, 2, 2, 1, 2, 3, 3]]
+    assert packed.time_id.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2, 2, 0, 1]]
+    assert packed.future.nonzero()[:, 1].tolist() == [2]
+    assert torch.equal(packed.target[0, 3:5].flatten()[2:], known[0, 0, :6])
+    assert torch.equal(packed.target[0, 7, :3], known[0, 0, 6:])
+    assert torch.equal(packed.target[0, 9:].flatten()[2:], past_only[0, 0])
+    assert packed.observed.sum(-1).tolist() == [[2, 4, 3, 2, 4, 2, 4, 3, 2, 2, 4]]
+    with pytest.raises(InputError, match="known must cover"):
+        pack_windows(past, 3, 4, known=known[..., 1:])
+    network = tiny()
+    paths = network.sample(past, 6, 2, known=torch.rand(1, 2, 12), past_only=past_only)
+    assert paths.shape == (2, 1, 1, 6)
+    seeds = [torch.Generator().manual_seed(1) for _ in range(2)]
+    one = network.sample(past, 6, 2, known=torch.zeros(1, 1, 12), generator=seeds[0])
+    other = network.sample(past, 6, 2, known=torch.arange(12.0).view(1, 1, -1), generator=seeds[1])
+    assert not torch.allclose(one, other)
+
+
+def test_a_width_that_64_does_not_divide_has_wider_heads() -> None:
+    attention = tiny(dim=160).blocks[0].attention
+    assert (attention.num_heads, attention.head_dim) == (2, 80)
+    assert tiny(dim=96).forecast(torch.randn(1, 2, 12), 5).isfinite().all()
+
+
 def test_values_that_are_missing_do_not_matter() -> None:
     network, past = tiny(), torch.randn(1, 2, 24)
     past[0, 0, 5:9] = torch.nan
@@ -130,7 +167,7 @@ def test_the_configuration_is_the_constructor() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"dim": 65}, "multiple of 64"),
+        ({"dim": 65}, "multiple of 4"),
         ({"top_k": 5}, "num_experts"),
         ({"components": ["gamma"]}, "student_t"),
         ({"num_samples": 0}, "at least 1"),

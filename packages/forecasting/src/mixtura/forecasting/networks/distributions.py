@@ -136,7 +136,16 @@ class MixtureHead(nn.Module):
         self, x: Float[Tensor, "batch tokens dim"], size: Any, loc: Tensor, scale: Tensor
     ) -> MixtureDistribution:
         """The distribution of every value."""
-        weights, parameters = self.parameters_of(x, size)
+        return self.distribution(*self.parameters_of(x, size), loc, scale)
+
+    def distribution(
+        self,
+        weights: Tensor,
+        parameters: Sequence[Mapping[str, Tensor]],
+        loc: Tensor,
+        scale: Tensor,
+    ) -> MixtureDistribution:
+        """The mixture of `parameters_of`, shifted by `loc` and stretched by `scale`."""
         kinds = zip(self.names, self.fixed_scales, parameters, strict=True)
         return MixtureDistribution(weights, [_build(*kind) for kind in kinds], loc, scale)
 

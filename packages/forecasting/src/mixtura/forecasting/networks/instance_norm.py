@@ -19,7 +19,8 @@ class WindowStatistics(NamedTuple):
     @classmethod
     def of(cls, x: Float[Tensor, "*batch time"], eps: float = 1e-5) -> "WindowStatistics":
         """Mean and `sqrt(population variance + eps)` of every series of `x`."""
-        variance, mean = torch.var_mean(x.detach(), dim=-1, correction=0, keepdim=True)
+        mean = x.detach().mean(-1, keepdim=True)
+        variance = torch.var(x.detach() - mean, dim=-1, correction=0, keepdim=True)
         return cls(mean, torch.sqrt(variance + eps))
 
     def normalise(self, x: Float[Tensor, "*batch time"]) -> Float[Tensor, "*batch time"]:

@@ -78,7 +78,7 @@ class MoiraiMoE(ForecastNetwork):
     Args:
         context_length: longest look-back of a forecast.
         patch_sizes: patch widths that the projections know.
-        dim: width of a token; one attention head for every 64.
+        dim: width of a token; one attention head for every 64 of it, begun ones not counted.
         hidden_dim: width inside an expert.
         num_layers: blocks.
         num_experts: experts per block.
@@ -126,10 +126,6 @@ class MoiraiMoE(ForecastNetwork):
                 f"top_k must be between 1 and num_experts ({num_experts}), got {top_k}; "
                 "lower top_k or add experts"
             )
-        if dim % HEAD_DIM:
-            raise InputError(
-                f"dim must be a multiple of {HEAD_DIM}, the width of a head, got {dim}"
-            )
         if num_samples < 1:
             raise InputError(f"num_samples must be at least 1, got {num_samples}")
         self.context_length = context_length
@@ -139,10 +135,11 @@ class MoiraiMoE(ForecastNetwork):
         self.in_proj = SizedLinear(sizes, None, dim)
         self.res_proj = SizedLinear(sizes, None, dim)
         self.feat_proj = SizedLinear(sizes, dim, dim)
+        num_heads = max(1, dim // HEAD_DIM)
         blocks = (
             AnyVariateBlock(
                 dim,
-                AnyVariateAttention(dim, dim // HEAD_DIM, dropout=attention_dropout),
+                AnyVariateAttention(dim, num_heads, dropout=attention_dropout),
                 MoELayer(
                     Router(
                         CentroidDistanceScore(dim, num_experts, distance_mode=distance_mode),
@@ -216,8 +213,12 @@ class MoiraiMoE(ForecastNetwork):
         *,
         patch_width: int | None = None,
         generator: torch.Generator | None = None,
+        known: Float[Tensor, "batch covariates all"] | None = None,
+        past_only: Float[Tensor, "batch features time"] | None = None,
     ) -> Float[Tensor, "samples batch variates horizon"]:
         """Paths of the future: each patch is drawn given the patches drawn before it.
+
+        What was drawn counts for the scale of the patches after it, as in the released code.
 
         Args:
             past: the look-back; NaN where a value is missing; not changed.
@@ -225,29 +226,43 @@ class MoiraiMoE(ForecastNetwork):
             num_samples: number of paths, the model's own if not given.
             patch_width: width of the patches, the largest known one if not given.
             generator: of the draws.
+            known: covariates of the look-back and the horizon, as further variates.
+            past_only: covariates of the look-back.
         """
         count = self.num_samples if num_samples is None else num_samples
         width = self.patch_width if patch_width is None else patch_width
-        window = past[..., -self.context_length :]
-        packed = pack_windows(window, horizon, width, max_patch_width=self.patch_width)
-        loc, scale = self.statistics(packed)
+        cut = max(0, past.shape[-1] - self.context_length)
+        packed = pack_windows(
+            past[..., cut:],
+            horizon,
+            width,
+            max_patch_width=self.patch_width,
+            known=None if known is None else known[..., cut:],
+            past_only=None if past_only is None else past_only[..., cut:],
+        )
         variates, steps = past.shape[1], math.ceil(horizon / width)
-        context = packed.target.shape[1] // variates - steps
-        last = torch.arange(variates, device=past.device) * context + context - 1
-        place = torch.arange(variates, device=past.device) * steps + variates * context
-        hidden = self.hidden(packed, width, (loc, scale))[:, last]
-        following = self.head(hidden, width, loc[:, last], scale[:, last])
-        drawn = following.sample(count, generator)
+        context = math.ceil((past.shape[-1] - cut) / width)
+        place = torch.arange(variates, device=past.device) * context + context - 1
+        drawn = self._following(packed, width, place).sample(count, generator)
         tiled = PackedSeries(*(part.repeat(count, *[1] * (part.ndim - 1)) for part in packed))
-        loc, scale = loc.repeat(count, 1, 1), scale.repeat(count, 1, 1)
+        place = torch.arange(variates, device=past.device) * steps + variates * context
         tiled.target[:, place] = drawn.flatten(0, 1)
         for _ in range(steps - 1):
-            hidden = self.hidden(tiled, width, (loc, scale))[:, place]
-            following = self.head(hidden, width, loc[:, place], scale[:, place])
+            tiled.future[:, place] = False
+            following = self._following(tiled, width, place)
             place = place + 1
             tiled.target[:, place] = following.sample(1, generator)[0]
-        paths = tiled.target[:, variates * context :, :width].unflatten(1, (variates, steps))
+        begin, end = variates * context, variates * (context + steps)
+        paths = tiled.target[:, begin:end, :width].unflatten(1, (variates, steps))
         return paths.flatten(2)[..., :horizon].unflatten(0, (count, -1))
+
+    def _following(
+        self, packed: PackedSeries, width: int, place: Int[Tensor, " chosen"]
+    ) -> MixtureDistribution:
+        """The distribution of the patch after each of the chosen tokens."""
+        loc, scale = self.statistics(packed)
+        hidden = self.hidden(packed, width, (loc, scale))[:, place]
+        return self.head(hidden, width, loc[:, place], scale[:, place])
 
     def forecast_quantiles(
         self,
