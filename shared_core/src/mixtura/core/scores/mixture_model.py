@@ -1,6 +1,7 @@
 """A density model of the router's inputs: every expert owns a part of it."""
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from mixtura.core.precise import PreciseBuffers
 from mixtura.core.replay import replayed
 from mixtura.core.scores.base import Score
 from mixtura.core.scores.kmeans import LARGEST, find_centroids
+from mixtura.core.scores.precise_linear import precise_linear
 
 __all__ = ["MixtureModelScore"]
 
@@ -78,7 +80,7 @@ class MixtureModelScore(PreciseBuffers, Score):
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
         self.encoder = _map(dim, latent_dim, hidden_dim)
         self.decoder = _map(latent_dim, dim, hidden_dim)
-        self.standardize = nn.BatchNorm1d(latent_dim, affine=False)
+        self.standardize = Standardize(latent_dim, affine=False)
         count = num_experts * components
         self.mean = nn.Parameter(torch.randn(count, latent_dim))
         self.log_variance = nn.Parameter(torch.zeros(count, latent_dim))
@@ -91,11 +93,11 @@ class MixtureModelScore(PreciseBuffers, Score):
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Detached logits; the fit's terms per unit as `nll` and `reconstruction`."""
         with torch.autocast(x.device.type, enabled=False):
-            precise = torch.promote_types(x.dtype, self.mean.dtype)
+            precise = torch.promote_types(self.mean.dtype, torch.float32)
             target = self.norm(x.detach().to(precise).clamp(-LARGEST, LARGEST))
-            q = self.encoder(target)
+            q = _mapped(self.encoder, target)
             learning = self.training and self.noisy
-            reconstruction = (self.decoder(q) - target).square().mean(-1)
+            reconstruction = (_mapped(self.decoder, q) - target).square().mean(-1)
             q = self._standardized(q.detach() if self.detach_latent else q, learning)
             if learning and replayed(x) is False and len(x):
                 self._place(q.detach())
@@ -103,7 +105,6 @@ class MixtureModelScore(PreciseBuffers, Score):
             joint = self._log_joint(q)
             nll = -joint.logsumexp(-1)
             logits = joint.unflatten(-1, (self.num_experts, self.components)).logsumexp(-1)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         logits = logits.detach() if self.route_grad == "none" else logits
         return logits, {"nll": nll, "reconstruction": reconstruction}
 
@@ -116,7 +117,8 @@ class MixtureModelScore(PreciseBuffers, Score):
     def _log_joint(self, q: Tensor) -> Float[Tensor, "units components"]:
         bound = self.log_variance_bound
         # Copies: components may be moved by another call before backward runs.
-        mean, log_variance = self.mean.clone(), self.log_variance.clamp(-bound, bound)
+        mean = self.mean.to(q.dtype, copy=True)
+        log_variance = self.log_variance.to(q.dtype, copy=True).clamp(-bound, bound)
         precision = (-log_variance).exp()
         squared = (
             q.square() @ precision.T
@@ -124,7 +126,7 @@ class MixtureModelScore(PreciseBuffers, Score):
             + (precision * mean.square()).sum(-1)
         ).clamp_min(0.0)
         constant = log_variance.sum(-1) + q.shape[-1] * math.log(2 * math.pi)
-        return self.log_share.log_softmax(-1) - 0.5 * (squared + constant)
+        return self.log_share.to(q.dtype).log_softmax(-1) - 0.5 * (squared + constant)
 
     @torch.no_grad()
     def _place(self, q: Tensor) -> None:
@@ -165,6 +167,26 @@ class MixtureModelScore(PreciseBuffers, Score):
                 self.log_variance[component] = 0.0
                 self.responsibility[component] = self.responsibility.mean()
                 nll[worst] = -float("inf")
+
+
+class Standardize(nn.BatchNorm1d):
+    """Standardisation of the latent, whose running statistics are never in half precision."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Standardize":
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, new in self._buffers.items():
+            old = before[name]
+            if old is not None and new is not None and new.dtype in (torch.half, torch.bfloat16):
+                self._buffers[name] = old.to(new.device)
+        return self
+
+
+def _mapped(layers: nn.Module, x: Tensor) -> Tensor:
+    for layer in layers if isinstance(layers, nn.Sequential) else [layers]:
+        linear = isinstance(layer, nn.Linear)
+        x = precise_linear(x, layer.weight, layer.bias) if linear else layer(x)
+    return x
 
 
 def _map(inputs: int, outputs: int, hidden: int | None) -> nn.Module:

@@ -291,6 +291,7 @@ OWN_ROUTERS = [
         excused={
             **COMPETING,
             **NO_PARAMETERS,
+            "precision": "it tosses",
             "determinism": "it tosses",
             "autocast": "it tosses",
             "state_dict": "it tosses",

@@ -88,10 +88,17 @@ def check_extreme_values(case: RouterCase) -> None:
 
 
 def check_precision(case: RouterCase) -> None:
-    """A router in bfloat16 still computes in float32; float64 inputs keep their precision."""
+    """A router in half precision still computes in float32; float64 inputs keep their precision."""
     x = case.inputs(UNITS)
-    low = route(case, case.seeded().bfloat16().eval(), x.bfloat16())
-    assert low.weight.dtype == torch.float32
+    for dtype in (torch.bfloat16, torch.float16):
+        narrow = case.seeded().to(dtype).eval()
+        low = route(case, narrow, x.to(dtype))
+        assert low.weight.dtype == torch.float32
+        same = case.seeded().eval()
+        same.load_state_dict(narrow.state_dict())
+        expected = route(case, same, x.to(dtype).float())
+        if low.logits is not None:
+            torch.testing.assert_close(low.logits, expected.logits)
     high = route(case, case.seeded().double().eval(), x.double())
     assert torch.isfinite(high.weight).all()
 
@@ -212,13 +219,20 @@ def check_configuration(case: RouterCase) -> None:
 
 def check_forbidden(case: RouterCase) -> None:
     """A forbidden expert is not chosen; without the edit everything is as before."""
-    router = case.seeded().eval()
     x = case.inputs(UNITS)
+    for training in (False, True):
+        router = case.seeded().train(training)
+        everything = list(range(router.score_function.num_experts))
+        for forbidden in ([1], everything[1:], everything):
+            with edit_routing(router, Forbid(forbidden)):
+                edited = route(case, router, x)
+            assert not edited.chosen[:, forbidden].any()
+            assert torch.isfinite(matrix(edited)).all()
+        assert all(torch.isfinite(b).all() for b in router.buffers())
+    router = case.seeded().eval()
     before = matrix(route(case, router, x))
     with edit_routing(router, Forbid([1])):
-        edited = route(case, router, x)
-    assert not edited.chosen[:, 1].any()
-    assert torch.isfinite(matrix(edited)).all()
+        route(case, router, x)
     assert torch.equal(matrix(route(case, router, x)), before)
 
 
