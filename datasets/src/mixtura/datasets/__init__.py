@@ -7,6 +7,8 @@ numpy nor torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mixtura.core.extras import brought_by
+
 if TYPE_CHECKING:
     from mixtura.datasets.downloading import download
     from mixtura.datasets.errors import (
@@ -228,7 +230,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{HOME_OF[name]}"), name)
+    with brought_by("mixtura-datasets[torch]", name):
+        value = getattr(import_module(f"{__name__}.{HOME_OF[name]}"), name)
     globals()[name] = value
     return value
 

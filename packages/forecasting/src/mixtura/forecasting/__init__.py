@@ -8,7 +8,7 @@ Public names are loaded when they are first used; networks need neither Lightnin
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mixtura.training.extras import brought_by
+from mixtura.core.extras import brought_by
 
 if TYPE_CHECKING:
     from mixtura.forecasting.conformal import ConformalResiduals

@@ -7,8 +7,8 @@ Sharing needs no Lightning: shared models load where the extra `train` is not in
 from importlib import import_module
 from typing import Any
 
+from mixtura.core.extras import brought_by as _brought_by
 from mixtura.training.deferred import install as _install
-from mixtura.training.extras import brought_by as _brought_by
 
 _install()
 

@@ -6,7 +6,7 @@ Public names are loaded when they are first used: training needs the errors alon
 import importlib
 from typing import Any
 
-from mixtura.training.extras import brought_by
+from mixtura.core.extras import brought_by
 
 _ROOMS = {
     "errors": ("mape", "mse", "rel_l2", "rel_sq_pointwise"),
