@@ -12,8 +12,10 @@ from mixtura.core import (
     MoELayer,
     Router,
     SharedExpert,
+    StraightThrough,
     TopK,
     TopP,
+    WeightInputs,
     observe,
 )
 
@@ -101,6 +103,18 @@ def test_choices_of_any_number(selection) -> None:
     assert event.expert_out_norm.shape == event.weights.shape == event.indices.shape
     assert (event.expert_out_norm[~event.valid] == 0).all()
     torch.testing.assert_close(y, layer(x, mask=mask))
+
+
+def test_weights_are_seen_wherever_they_are_multiplied() -> None:
+    score = LinearScore(6, 4, std=1.0)
+    seen = {}
+    for selection in (TopK(2), WeightInputs(TopK(2)), StraightThrough(TopK(2))):
+        layer = MoELayer(Router(score, selection), MLPExperts(4, 6, 8)).eval()
+        with observe(layer, {"weights"}) as observation:
+            layer(X.reshape(-1, 6))
+        seen[type(selection).__name__] = observation.events[0].weights
+    torch.testing.assert_close(seen["WeightInputs"], seen["TopK"])
+    torch.testing.assert_close(seen["StraightThrough"], seen["TopK"])
 
 
 def test_wrong_wishes() -> None:

@@ -87,7 +87,7 @@ class Observation:
             "logits": routing.logits,
             "scores": routing.scores,
             "indices": routing.expert if routing.index is None else routing.index,
-            "weights": _in_shape(routing.weight, routing),
+            "weights": _in_shape(_weight(routing), routing),
             "routed_out": routed,
         }
         if self.all_experts and self.want & OF_OUTPUTS:
@@ -108,6 +108,12 @@ class Observation:
         """The shared expert's output of the pass that was watched last."""
         if "shared_out" in self.want and self.events:
             self.events[-1].values["shared_out"] = y.detach()
+
+
+def _weight(routing: Routing) -> Tensor:
+    """The weight of each assignment, wherever it is multiplied: before the expert or behind it."""
+    before = routing.input_weight
+    return routing.weight if before is None else routing.weight * before
 
 
 def _place(values: Float[Tensor, "valid"], routing: Routing) -> Tensor:
