@@ -149,3 +149,9 @@ def test_a_chain_starts_as_the_layer_that_it_grew_from() -> None:
     assert chain.share.grad.abs().sum() > 0
     with pytest.raises(InputError, match="one router or 3 routers"):
         Chain([layer.router] * 2, layer.experts, steps=3)
+
+
+def test_one_hidden_unit_of_one_number_can_be_drawn_anew() -> None:
+    tiny = DenseFFN(nn.Linear(1, 4), nn.Linear(4, 1))
+    layer = upcycle_ffn(tiny, 2, drop=0.25, noise=0.1)
+    assert all(torch.isfinite(p).all() for p in layer.parameters())

@@ -83,8 +83,7 @@ def upcycle_ffn(
             _draw_anew(part, drop, generator)
         if noise:
             for value in part.values():
-                spread = value.std() if value.numel() > 1 else value.new_zeros(())
-                value += noise * spread * _normal(value, generator)
+                value += noise * _spread(value) * _normal(value, generator)
     experts = experts_from(parts, ffn.activation)
     score = LinearScore(ffn.up.in_features, total, std=router_std)
     rows = _normal(score.weight[:replicas], generator) * router_std
@@ -174,9 +173,13 @@ def _draw_anew(part: dict[str, Tensor], share: float, generator: torch.Generator
     name = "up" if "up" in part else "gate_up"
     for block in part[name].view(-1, hidden, part[name].shape[1]):
         old = block[units]
-        block[units] = old.mean() + old.std() * _normal(old, generator)
+        block[units] = old.mean() + _spread(old) * _normal(old, generator)
     old = part["down"][:, units]
-    part["down"][:, units] = old.mean() + old.std() * _normal(old, generator)
+    part["down"][:, units] = old.mean() + _spread(old) * _normal(old, generator)
+
+
+def _spread(value: Tensor) -> Tensor:
+    return value.std() if value.numel() > 1 else value.new_zeros(())
 
 
 def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
