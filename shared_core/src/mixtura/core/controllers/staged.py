@@ -43,7 +43,9 @@ class StagedTraining(nn.Module):
     parts learn with attention frozen, then attention with the former frozen, then the former again;
     the gate learns throughout.
 
-        staged.before_step(model, optimizer)   # after backward, before optimizer.step()
+        staged.begin(model, optimizer)         # once, and after loading
+        ...
+        staged.before_step(model)              # after backward, before optimizer.step()
         staged.after_step(model, optimizer, metric=loss)
 
     Args:

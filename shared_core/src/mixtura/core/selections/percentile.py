@@ -25,8 +25,9 @@ class Percentile(PreciseBuffers, Selection):
 
     Over the scores of one unit the quantile gives every unit the same number of experts; over those
     of the batch the number differs. Experts that a unit may not go to have no part in it. Outside
-    training the batch's quantile is the running mean that training left, so that a unit's result
-    does not depend on the others. The weights are renormalised over the chosen.
+    training the batch's quantile is the running mean that training left (all experts are taken
+    before any), so that a unit's result does not depend on the others. The weights are renormalised
+    over the chosen.
 
     After DynaMoE (arXiv 2603.01697), whose text gives no formula.
 
