@@ -7,19 +7,36 @@ import torch
 from torch import Tensor, distributed, multiprocessing, nn
 
 from mixtura.core import (
+    Capacity,
+    ExpertChoice,
+    ExpertOrthogonality,
     GLUExperts,
     InputError,
     LinearScore,
+    LoRAExperts,
     MLPExperts,
     ModuleExperts,
     MoELayer,
     Router,
+    SlotScore,
+    SoftSlots,
     TopK,
+    TopP,
+    WeightInputs,
+    observe,
 )
 
 EXPERTS = {
     "glu": lambda: GLUExperts(4, 6, 5, bias=True),
     "mlp": lambda: MLPExperts(4, 6, 5, out_dim=6),
+    "lora": lambda: LoRAExperts(4, 6, 2),
+}
+SELECTIONS = {
+    "top_p": lambda: TopP(0.6),
+    "capacity": lambda: Capacity(TopK(2), per="sample"),
+    "expert_choice": lambda: ExpertChoice(2.0),
+    "weighted_inputs": lambda: WeightInputs(TopK(2)),
+    "slots": lambda: SoftSlots(2),
 }
 # units of each process; a process without units, and one whose experts nobody wants
 SIZES = {2: [[7, 5], [9, 0]], 4: [[3, 6, 1, 4], [5, 0, 0, 2]]}
@@ -32,6 +49,20 @@ def layer_of(kind: str, skewed: bool) -> MoELayer:
         with torch.no_grad():
             layer.router.score_function.bias.copy_(torch.tensor([50.0, 40.0, 0.0, 0.0]))
     return layer
+
+
+def layer_with(selection: str) -> MoELayer:
+    torch.manual_seed(1)
+    slots = selection == "slots"
+    score = SlotScore(6, 4, 2) if slots else LinearScore(6, 4, std=1.0)
+    activation = "identity" if slots else "softmax"
+    router = Router(score, SELECTIONS[selection](), activation=activation)
+    return MoELayer(router, MLPExperts(4, 6, 5))
+
+
+def sample_of(rank: int) -> tuple[Tensor, Tensor]:
+    x, _ = units_of(rank, 8)
+    return x[None], torch.tensor([[True] * 6 + [rank % 2 == 0] * 2])
 
 
 def units_of(rank: int, size: int) -> tuple[Tensor, Tensor]:
@@ -71,10 +102,25 @@ def work(rank: int, world: int, folder: str) -> None:
                         parameter.grad /= world
                 grads = {n: whole(p.grad) for n, p in layer.named_parameters()}
                 found[kind, case, skewed] = {"y": y.detach(), "x": x.grad, **grads}
+    for selection in SELECTIONS:
+        layer = shard_experts(layer_with(selection), mesh["experts"])
+        x, mask = sample_of(rank)
+        y = layer(x, mask=mask)
+        y.square().sum().backward()
+        grads = {n: whole(p.grad) for n, p in layer.experts.named_parameters()}
+        found[selection] = {"y": y.detach(), **grads}
+    with pytest.raises(InputError, match="are spread over processes"), observe(layer, {"x"}):
+        pass
+    layer = MoELayer(Router(LinearScore(6, 4), TopK(2)), MLPExperts(4, 6, 5))
+    layer.losses = (ExpertOrthogonality(),)
+    with pytest.raises(InputError, match="looks at what the experts put out"):
+        shard_experts(layer, mesh["experts"])
+    layer = layer_of("mlp", False)
+    layer = shard_experts(layer, mesh["experts"])
     options = StateDictOptions(full_state_dict=True)
     state = get_model_state_dict(layer, options=options)
     found["state"] = {name: value.clone() for name, value in state.items()}
-    changed = {name: value + 1 for name, value in layer_of("mlp", True).state_dict().items()}
+    changed = {name: value + 1 for name, value in layer_of("mlp", False).state_dict().items()}
     set_model_state_dict(layer, changed, options=options)
     found["loaded"] = {name: whole(p).detach() for name, p in layer.named_parameters()}
     for bank, number in ((ModuleExperts([nn.Linear(6, 6)] * 4), 4), (MLPExperts(5, 6, 5), 5)):
@@ -105,7 +151,16 @@ def test_processes_together_equal_one(world: int, tmp_path: Path) -> None:
                 for name, parameter in layer.named_parameters():
                     for one in got:
                         torch.testing.assert_close(one[name], parameter.grad, **close)
-    expected = layer_of("mlp", True).state_dict()
+    for selection in SELECTIONS:
+        layer = layer_with(selection)
+        samples = [sample_of(rank) for rank in range(world)]
+        y = layer(torch.cat([x for x, _ in samples]), mask=torch.cat([m for _, m in samples]))
+        (y.square().sum() / world).backward()
+        torch.testing.assert_close(torch.cat([one[selection]["y"] for one in found]), y)
+        for name, parameter in layer.experts.named_parameters():
+            for one in found:
+                torch.testing.assert_close(one[selection][name], parameter.grad)
+    expected = layer_of("mlp", False).state_dict()
     torch.testing.assert_close(found[0]["state"], expected)
     for one in found:
         torch.testing.assert_close(one["loaded"], {n: v + 1 for n, v in expected.items()})

@@ -154,7 +154,9 @@ class MoELayer(nn.Module):
         if self._observer is not None:
             name, observation = self._observer
             y = observation.watch(name, self, units, routing)
-        elif routing.plain and not (self.training and self._keeps_outputs):
+        elif (routing.plain or self.dispatch.any_rows) and not (
+            self.training and self._keeps_outputs
+        ):
             y = self.dispatch(self.experts, units, routing)
         else:
             rows = self.experts(routing.gather(units), routing)

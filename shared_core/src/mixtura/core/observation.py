@@ -182,6 +182,11 @@ def observe(
                 parent = modules[name.rpartition(".")[0]]
                 hooks.append(parent.register_forward_pre_hook(_remember_input(seen, name)))
     for name, layer in layers.items():
+        if not layer.dispatch.whole:
+            raise InputError(
+                f"the experts of layer {name!r} are spread over processes, and observation needs "
+                "them in one; observe a model whose experts are whole"
+            )
         if layer._observer is not None:
             raise InputError(f"layer {name!r} is being observed already; close that first")
         layer._observer = (name, seen)

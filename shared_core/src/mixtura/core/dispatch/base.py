@@ -15,7 +15,16 @@ _DISPATCHES: dict[str, type["Dispatch"]] = {}
 
 
 class Dispatch:
-    """Carries out a routing: `(experts, x, routing) -> y`. It has no parameters and no state."""
+    """Carries out a routing: `(experts, x, routing) -> y`. It has no parameters and no state.
+
+    Attributes:
+        any_rows: whether it also carries rows that are no units as they are (slots, weighted
+            inputs), which a layer otherwise gathers and combines itself.
+        whole: whether every process has all experts, so that a layer can ask them itself.
+    """
+
+    any_rows: bool = False
+    whole: bool = True
 
     def __call__(
         self, experts: Experts, x: Float[Tensor, "units *rest"], routing: Routing

@@ -34,6 +34,9 @@ class ExpertParallel(Dispatch):
             parameters are averaged over processes, and so must these be.
     """
 
+    any_rows = True
+    whole = False
+
     def __init__(self, mesh: "DeviceMesh", *, average: bool = True) -> None:
         self.group = mesh.get_group()
         self.size = mesh.size()
@@ -106,6 +109,12 @@ def shard_experts(layer: "MoELayer", mesh: "DeviceMesh", *, average: bool = True
         raise InputError(
             f"{kind} cannot be spread over processes: its experts share {', '.join(strange)}; "
             "use a kind whose experts have nothing in common, or leave this layer whole"
+        )
+    curious = [type(one).__name__ for one in layer.losses if "outputs" in one.needs or one.probe]
+    if curious:
+        raise InputError(
+            f"{', '.join(curious)} looks at what the experts put out, which no process sees all of "
+            "when the experts are spread; leave the loss out, or this layer whole"
         )
     if experts.num_experts % mesh.size():
         raise InputError(
