@@ -159,6 +159,8 @@ SENSELESS = {
     ("linear", "all", "softmax", "bias"),
     ("linear", "top_1", "softmax", "bias_sinkhorn"),
     ("linear", "percentile", "softmax", "gumbel"),
+    ("linear", "threshold", "softmax", "gatepro_choice"),
+    ("linear", "joint", "softmax", "groups"),
     ("linear", "top_2", "softmax", "base"),
     ("random", "top_2", "softmax", "gatepro"),
     ("visible", "balanced", "softmax", "nothing"),
@@ -201,6 +203,11 @@ def test_a_pair_works_or_is_refused_when_it_is_built(score: str) -> None:
             assert torch.isfinite(routing.dense_weight).all(), case
             assert torch.isfinite(routing.weight).all(), case
             assert not routing.chosen[3].any(), case
+            if case[-1].endswith("groups"):
+                groups = routing.chosen.view(UNITS, 2, -1).any(-1)
+                assert groups.sum(-1).max() <= 1, case
+        for name, value in router.named_buffers():
+            assert torch.isfinite(value).all(), (case, name)
     assert not accepted & SENSELESS
     assert accepted
 

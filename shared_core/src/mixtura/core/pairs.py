@@ -71,10 +71,15 @@ def check_adjustments(
                 f"{name} changes what experts are ranked by, but {type(selection).__name__} does "
                 "not rank them; leave the adjustment out or choose another selection"
             )
-        if adjustment.replaces_ranking and selection.by_value:
+        if adjustment.own_scale and selection.by_value:
             raise InputError(
                 f"{name} ranks experts on a scale of its own, which {type(selection).__name__} "
                 "would compare with a threshold; choose a selection that takes the best, like TopK"
+            )
+        if adjustment.in_groups and not selection.alike:
+            raise InputError(
+                f"{name} puts experts into groups, but {type(selection).__name__} chooses among "
+                "some of them only; leave the adjustment out or choose another selection"
             )
         if adjustment.replaces_ranking and before is not None:
             raise InputError(

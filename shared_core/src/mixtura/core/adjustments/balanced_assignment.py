@@ -30,6 +30,7 @@ class BalancedAssignment(Adjustment):
 
     activations = frozenset({"sigmoid", "softmax"})
     replaces_ranking = True
+    own_scale = True
     causal = False
 
     def __init__(self, precision: float = 1e-3) -> None:

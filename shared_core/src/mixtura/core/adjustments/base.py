@@ -20,6 +20,8 @@ class Adjustment(nn.Module):
         activations: the activations that it makes sense with; any when None.
         ranks: whether it changes what the experts are chosen by.
         replaces_ranking: whether nothing is left of what they were chosen by before.
+        own_scale: whether what it ranks by cannot be compared with a threshold on the scores.
+        in_groups: whether it puts the experts into groups.
         causal: whether a unit's decision still depends on that unit alone, in training too.
         expert_axes: names of parameters and buffers with one entry per expert, and the axis.
     """
@@ -27,6 +29,8 @@ class Adjustment(nn.Module):
     activations: frozenset[str] | None = None
     ranks: bool = True
     replaces_ranking: bool = False
+    own_scale: bool = False
+    in_groups: bool = False
     causal: bool = True
     expert_axes: ClassVar[dict[str, int]] = {}
 

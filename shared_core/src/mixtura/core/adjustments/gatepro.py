@@ -52,6 +52,7 @@ class GatePro(Adjustment):
         check_option("weights_from", weights_from, ("transformed", "original"))
         check_sizes(every_n_steps=every_n_steps)
         self.ranks = mode == "scale" or weights_from == "original"
+        self.own_scale = mode == "subtract" and weights_from == "original"
         self.penalty = penalty
         self.mode = mode
         self.weights_from = weights_from

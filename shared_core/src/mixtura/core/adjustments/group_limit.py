@@ -36,6 +36,8 @@ class GroupLimit(Adjustment):
         k: experts per unit, for "topk_over_groups".
     """
 
+    in_groups = True
+
     def __init__(
         self,
         groups: int,

@@ -26,6 +26,7 @@ class GumbelNoise(Adjustment):
 
     activations = frozenset({"softmax", "sigmoid"})
     replaces_ranking = True
+    own_scale = True
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()

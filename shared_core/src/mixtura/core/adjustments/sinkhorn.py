@@ -28,6 +28,7 @@ class Sinkhorn(Adjustment):
 
     activations = frozenset({"sigmoid", "softmax"})
     replaces_ranking = True
+    own_scale = True
     causal = False
 
     def __init__(self, tolerance: float = 1e-4, *, max_iterations: int = 100) -> None:

@@ -21,6 +21,7 @@ class Selection(nn.Module):
         causal: whether a unit's decision depends on that unit alone, in training too.
         chooser: who chooses: units their experts, experts their units, or nobody (slots).
         ranks: whether the ranking that adjustments change has a say in the choice.
+        alike: whether it chooses among all experts that have a logit, so that they can be grouped.
         by_value: whether the ranking is compared with a threshold, not only with itself.
     """
 
@@ -30,6 +31,7 @@ class Selection(nn.Module):
     causal: bool = True
     chooser: str = "units"
     ranks: bool = True
+    alike: bool = True
     by_value: bool = False
 
     def check(self, score: Score, activation: str, reserved: int) -> None:

@@ -34,6 +34,7 @@ class JointWithShared(Selection):
     """
 
     accepts = frozenset({"logits"})
+    alike = False
 
     def __init__(self, k: int, num_shared: int) -> None:
         super().__init__()
