@@ -161,9 +161,8 @@ def check_masked(network: TimeMoE, x: Tensor, mask: Tensor, report: Report) -> N
     positions = (mask.long().cumsum(-1) - 1).masked_fill(~mask, 1)
     report.exact("position_ids.from_mask", positions)
     hidden = network.hidden(x, mask=mask, positions=positions)
-    report.compare(
-        "logits.attention_masked.position_ids_from_mask", network.heads[-1](hidden), where=mask
-    )
+    head = network.heads[network.horizons.index(max(network.horizons))]
+    report.compare("logits.attention_masked.position_ids_from_mask", head(hidden), where=mask)
     if "aux_loss.masked" in report.fixture.expected:
         # the reference masks the rows of a pass that was made without the mask
         with record_routing(network) as record:

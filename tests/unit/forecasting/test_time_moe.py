@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
 
 from mixtura.core import InputError, record_routing
-from mixtura.forecasting.checkpoints import load_time_moe, save_time_moe, time_moe_rules
+from mixtura.forecasting.checkpoints import (
+    load_time_moe,
+    save_time_moe,
+    time_moe_arguments,
+    time_moe_rules,
+)
 from mixtura.forecasting.horizon_losses import horizon_loss
 from mixtura.forecasting.networks import TimeMoE
 from mixtura.forecasting.networks.schedule import head_schedule
@@ -56,6 +62,31 @@ def test_the_greedy_schedule(horizon: int, schedule: list[int]) -> None:
 def test_overshooting_takes_one_larger_head_for_the_rest() -> None:
     assert head_schedule(6, [1, 8, 32, 64], overshoot=True) == [8]
     assert head_schedule(100, [1, 8, 32, 64], overshoot=True) == [64, 64]
+
+
+def test_without_a_head_for_one_point_the_smallest_is_cut_off() -> None:
+    assert head_schedule(21, [4, 16]) == [16, 4, 4]
+    network, x = tiny(horizons=[4, 16]), series()
+    whole = network.generate(x, 24)
+    assert torch.equal(network.generate(x, 21), whole[:, :21])
+    assert torch.allclose(network.generate(x, 3), network(x)[4][:, -1, :3], atol=1e-5)
+
+
+def test_the_activation_is_that_of_every_gate() -> None:
+    network, x = tiny(activation="gelu", num_layers=1, dense=True), series()
+    tokens = network.embedding(x)
+    gate, embed = (network.embedding.get_parameter(f"{n}.weight")[:, 0] for n in ("gate", "embed"))
+    assert torch.allclose(tokens, F.gelu(x[..., None] * gate) * (x[..., None] * embed))
+    layer = network.blocks[0].mixture
+    expected = layer.down(F.gelu(layer.up(tokens)) * layer.gate(tokens))
+    assert torch.allclose(layer(tokens), expected, atol=1e-6)
+    with torch.no_grad():
+        assert torch.allclose(layer(tokens), expected, atol=1e-6)
+    mixed = tiny(activation="gelu").blocks[0].mixture
+    assert mixed.experts.activation is F.gelu
+    assert time_moe_arguments(CONFIG | {"hidden_act": "gelu_new"})["activation"] == "gelu_tanh"
+    with pytest.raises(InputError, match="hidden_act must be one of silu"):
+        time_moe_arguments(CONFIG | {"hidden_act": "swoosh"})
 
 
 @pytest.mark.parametrize("options", [{}, {"num_kv_heads": 2, "top_k": 1}, {"dense": True}], ids=str)

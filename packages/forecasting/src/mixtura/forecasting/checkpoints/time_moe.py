@@ -21,6 +21,18 @@ from mixtura.forecasting.networks.time_moe import TimeMoE
 
 __all__ = ["load_time_moe", "save_time_moe", "time_moe_arguments", "time_moe_rules"]
 
+ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+    "relu2": "relu_squared",
+    "mish": "mish",
+    "tanh": "tanh",
+}
 # Ours and theirs: the activation stands on our `up` and on their `gate_proj`.
 SWIGLU = {"up": "gate_proj", "gate": "up_proj", "down": "down_proj"}
 
@@ -85,8 +97,10 @@ def time_moe_arguments(config: dict[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"Time-MoE is univariate: input_size must be 1, got {config['input_size']}"
         )
-    if config.get("hidden_act", "silu") != "silu":
-        raise InputError(f"hidden_act must be 'silu', got {config['hidden_act']!r}")
+    activation = config.get("hidden_act", "silu")
+    if activation not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise InputError(f"hidden_act must be one of {known}, got {activation!r}")
     dense = config.get("use_dense", False)
     if dense == config.get("apply_aux_loss", not dense):
         raise InputError("exactly one of use_dense and apply_aux_loss must be true")
@@ -104,6 +118,7 @@ def time_moe_arguments(config: dict[str, Any]) -> dict[str, Any]:
         "context_length": config.get("max_position_embeddings", 32768),
         "eps": config.get("rms_norm_eps", 1e-6),
         "rope_theta": float(config.get("rope_theta", 10000)),
+        "activation": ACTIVATIONS[activation],
         "attention_dropout": config.get("attention_dropout", 0.0),
         "init_std": config.get("initializer_range", 0.02),
     }

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mixtura.core import MoELayer
+from mixtura.core.experts.activations import activation_function
 from mixtura.forecasting.networks.attention import GroupedQueryAttention
 from mixtura.forecasting.networks.key_value_cache import KeyValueCache
 from mixtura.forecasting.networks.norms import RMSNorm
@@ -32,17 +32,18 @@ class View(NamedTuple):
 
 
 class PointEmbedding(nn.Module):
-    """`silu(W_g x) * (W_e x)` of each point."""
+    """`activation(W_g x) * (W_e x)` of each point."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, activation: str = "silu") -> None:
         super().__init__()
+        self.activation = activation
         self.embed = nn.Linear(1, dim, bias=False)
         self.gate = nn.Linear(1, dim, bias=False)
 
     def forward(self, x: Float[Tensor, "series time"]) -> Float[Tensor, "series time dim"]:
         """One token per point."""
         points = x.unsqueeze(-1)
-        return F.silu(self.gate(points)) * self.embed(points)
+        return activation_function(self.activation)(self.gate(points)) * self.embed(points)
 
 
 class DecoderBlock(nn.Module):

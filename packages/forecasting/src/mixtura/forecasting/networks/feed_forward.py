@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mixtura.core.dropout import dropout
 from mixtura.core.errors import InputError
+from mixtura.core.experts.activations import activate_, activation_function
 
 FeedForwardKind = Literal["mlp", "conv", "dwconv"]
 
@@ -40,7 +41,7 @@ class FeedForward(nn.Module):
 
 
 class GatedFeedForward(FeedForward):
-    """`down(dropout(silu(up(x)) * gate(x)))`.
+    """`down(dropout(activation(up(x)) * gate(x)))`, with SiLU if no other is named.
 
     Reference: Shazeer, GLU variants improve Transformer, 2020 (arXiv 2002.05202).
     """
@@ -53,15 +54,17 @@ class GatedFeedForward(FeedForward):
         *,
         dropout: float = 0.0,
         bias: bool = False,
+        activation: str = "silu",
     ) -> None:
         super().__init__(dim, hidden_dim, out_dim, dropout=dropout, bias=bias)
+        self.activation = activation
         self.gate = xavier_linear(dim, hidden_dim, bias)
 
     def hidden(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch hidden"]:
         """The gated hidden activations."""
         if torch.is_grad_enabled():
-            return F.silu(self.up(x)) * self.gate(x)
-        return F.silu(self.up(x), inplace=True).mul_(self.gate(x))
+            return activation_function(self.activation)(self.up(x)) * self.gate(x)
+        return activate_(self.activation, self.up(x)).mul_(self.gate(x))
 
 
 class DepthwiseConvFeedForward(nn.Module):

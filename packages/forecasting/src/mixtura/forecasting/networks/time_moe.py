@@ -54,10 +54,12 @@ class TimeMoE(ForecastNetwork):
         num_experts: routed experts per block.
         top_k: experts per token; their weights are not made to sum to 1.
         dense: one feed-forward network per block instead of experts.
-        horizons: points that each head predicts; the smallest must be 1.
+        horizons: points that each head predicts. Of what is left of a forecast and too short for
+            the smallest, that one is cut off.
         context_length: points that the model was trained to look at, forecast included.
         eps: of the normalisations.
         rope_theta: base of the rotary positions.
+        activation: of the gates of the embedding and of all networks.
         attention_dropout: of attention probabilities, in training.
         init_std: standard deviation of all initial linear weights.
         balance: load-balance loss; weight 0.02 in the form of the released code if not given.
@@ -83,6 +85,7 @@ class TimeMoE(ForecastNetwork):
         context_length: int = 4096,
         eps: float = 1e-6,
         rope_theta: float = 10000.0,
+        activation: str = "silu",
         attention_dropout: float = 0.0,
         init_std: float = 0.02,
         balance: LoadBalance | None = None,
@@ -97,14 +100,16 @@ class TimeMoE(ForecastNetwork):
                 f"top_k must be between 1 and num_experts ({num_experts}), got {top_k}; "
                 "lower top_k or add experts"
             )
-        self.horizons = sorted([1, 8, 32, 64] if horizons is None else horizons)
-        if not self.horizons or self.horizons[0] != 1:
-            raise InputError(f"the smallest of horizons must be 1, got {self.horizons}")
+        self.horizons = [1, 8, 32, 64] if horizons is None else list(horizons)
+        if not self.horizons or min(self.horizons) < 1:
+            raise InputError(f"horizons must be at least one number from 1, got {self.horizons}")
+        if len(set(self.horizons)) < len(self.horizons):
+            raise InputError(f"horizons must differ from each other, got {self.horizons}")
         self.context_length, self.target_length = context_length, 1
         self.context_norm, self.overshoot = context_norm, overshoot
         if balance is None:
             balance = LoadBalance(0.02, normalization="k", scope="model")
-        self.embedding = PointEmbedding(dim)
+        self.embedding = PointEmbedding(dim, activation)
         self.blocks = nn.ModuleList()
         for _ in range(num_layers):
             attention = GroupedQueryAttention(
@@ -115,11 +120,11 @@ class TimeMoE(ForecastNetwork):
                 dropout=attention_dropout,
                 causal=True,
             )
-            mixture: nn.Module = GatedFeedForward(dim, hidden_dim)
+            mixture: nn.Module = GatedFeedForward(dim, hidden_dim, activation=activation)
             if not dense:
                 mixture = MoELayer(
                     Router(LinearScore(dim, num_experts), TopK(top_k, renormalize="never")),
-                    GLUExperts(num_experts, dim, hidden_dim // top_k),
+                    GLUExperts(num_experts, dim, hidden_dim // top_k, activation=activation),
                     shared=SharedExpert(mixture, gate_dim=dim, view="row"),
                     losses=(balance,),
                 )
@@ -225,9 +230,11 @@ class TimeMoE(ForecastNetwork):
     ) -> list[tuple[Tensor, Tensor]]:
         """Prediction and target of each head that fits: (series, points, horizon)."""
         series = torch.cat((past, future), -1).flatten(0, 1)
-        if series.shape[1] < 2:
+        shortest = min(self.horizons) + 1
+        if series.shape[1] < shortest:
             raise InputError(
-                f"training needs two points of a series, got {series.shape[1]}; give longer windows"
+                f"training needs {shortest} points of a series, got {series.shape[1]}; "
+                "give longer windows"
             )
         predictions = self(series[:, :-1])
         pairs = []
