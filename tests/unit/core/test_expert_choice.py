@@ -10,8 +10,11 @@ from mixtura.core import (
     MLPExperts,
     MoELayer,
     Router,
+    SlotScore,
+    SoftSlots,
     record_routing,
 )
+from mixtura.core.selections.expert_choice import take_best
 
 
 def layer(selection: ExpertChoice, experts: int = 3, reserved: int = 0, **kwargs) -> MoELayer:
@@ -44,6 +47,13 @@ def test_samples_do_not_see_each_other_but_the_pool_does():
 def test_rounding(rounding, count):
     moe = layer(ExpertChoice(1.0, rounding=rounding))
     assert moe.route(torch.randn(1, 8, 6)).counts.tolist() == [count] * 3
+
+
+def test_a_whole_number_is_not_rounded_up():
+    best = take_best(torch.randn(100, 1), groups=1, capacity=0.55, rounding="ceil")
+    masked = torch.ones(100, dtype=torch.bool)
+    same = take_best(torch.randn(100, 1), groups=1, capacity=0.55, rounding="ceil", mask=masked)
+    assert best.unit.shape[-1] == int(same.valid.sum()) == 55  # 100 * 0.55 > 55 in floating point
 
 
 def test_an_expert_takes_at_least_one_unit_and_at_most_all():
@@ -89,6 +99,11 @@ def test_everything_forced_still_gives_every_parameter_a_gradient():
 
 def test_refuses_shares_that_are_not_equal():
     router = layer(ExpertChoice()).router
+    by_units = layer(ExpertChoice(normalize="units")).router
+    slots = Router(SlotScore(6, 3), SoftSlots(), activation="identity")
+    for other in (by_units, slots):
+        with pytest.raises(InputError, match="equal shares"):
+            other(torch.randn(5, 6), num_samples=2)
     with pytest.raises(InputError, match="equal shares"):
         router(torch.randn(7, 6), num_samples=2)
 

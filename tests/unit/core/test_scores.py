@@ -290,6 +290,22 @@ def test_clusters_of_groups_follow_the_data_online_until_they_are_frozen() -> No
     assert torch.equal(clusters.centroids, before)
 
 
+def test_the_units_of_a_sample_go_to_its_cluster() -> None:
+    torch.manual_seed(0)
+    router = Router(GroupedScore(LinearScore(4, 6), KMeansScore(2, 3)), TopK(2))
+    x, embedding = torch.randn(12, 4), torch.randn(4, 2)
+    routing = router(x, embedding=embedding)
+    of_samples = router.score_function.clusters.assign(embedding)
+    assert torch.equal(routing.aux["group"], of_samples.repeat_interleave(3))
+    told = router(x, group=of_samples)
+    assert torch.equal(told.dense_weight, routing.dense_weight)
+    for wrong in (torch.randn(5, 2), torch.randn(4, 3), torch.randn(24, 2)):
+        with pytest.raises(InputError, match="of each sample"):
+            router(x, embedding=wrong)
+    with pytest.raises(InputError, match="between 0 and 2"):
+        router(x, group=of_samples + 3)
+
+
 def test_hard_weights_carry_the_routers_gradient() -> None:
     torch.manual_seed(0)
     router = Router(LinearScore(4, 3), HardWeights(TopK(1, renormalize="never")))

@@ -11,6 +11,7 @@ from mixtura.core.checks import check_groups_selected
 from mixtura.core.configuration import configurable
 from mixtura.core.errors import InputError
 from mixtura.core.scores.base import Score
+from mixtura.core.scores.ids import flat_ids
 from mixtura.core.scores.kmeans import KMeansScore
 
 __all__ = ["GroupedScore"]
@@ -22,8 +23,9 @@ class GroupedScore(Score):
 
     The first stage is hard: a sample's (or unit's) embedding goes to its nearest centroid, and
     centroid g owns the experts g N to (g + 1) N - 1. The second stage is whatever `score` says. The
-    layer is called with `embedding`, one per unit, or with the number of the `group` itself;
-    without either the router's own input is the embedding. Balance belongs within each group
+    layer is called with `embedding`, one per unit or one per sample (the units of a sample are
+    neighbours, equally many of each), or with the number of the `group` itself; without either the
+    router's own input is the embedding. Balance belongs within each group
     (`GroupedBalance`), for which `group` is kept.
 
     Mixture-of-Clustered-Experts (arXiv 2509.10513). Compare it with `HashScore`: clustered
@@ -55,8 +57,8 @@ class GroupedScore(Score):
         self,
         x: Float[Tensor, "units dim"],
         *,
-        embedding: Float[Tensor, "units embedding_dim"] | None = None,
-        group: Int[Tensor, "units"] | None = None,
+        embedding: Float[Tensor, "samples embedding_dim"] | None = None,
+        group: Int[Tensor, "samples"] | None = None,
         **context: Any,
     ) -> tuple[Float[Tensor, "units routed"], dict[str, Any]]:
         """Logits, and which experts are allowed."""
@@ -68,14 +70,20 @@ class GroupedScore(Score):
 
     def _nearest(self, embedding: Tensor, units: int, group: Tensor | None) -> Tensor:
         """The cluster of each unit, unless it is told; online clusters move."""
-        told = group is not None
-        seen, wanted = (group, (units,)) if told else (embedding, (units, self.clusters.dim))
-        if seen.shape != wanted:
+        name = "embedding" if group is None else "group"
+        seen = embedding if group is None else group
+        wanted = (units, self.clusters.dim)[: 2 if group is None else 1]
+        each, rest = divmod(units, max(len(seen), 1))
+        if rest or seen.shape[1:] != wanted[1:] or len(seen) > units:
             raise InputError(
-                f"expected the {'group' if told else 'embedding'} of each unit, {wanted}, got "
+                f"expected the {name} of each unit, {wanted}, or of each sample, got "
                 f"{tuple(seen.shape)}"
             )
-        return group if told else self.clusters(embedding)[0].argmax(-1)
+        if group is None:
+            found = self.clusters(embedding)[0].argmax(-1)
+        else:
+            found = flat_ids(group, len(group), self.clusters.num_experts)
+        return found if each == 1 else found.repeat_interleave(each)
 
     def expert_vectors(self) -> Float[Tensor, "routed dim"] | None:
         """Those of the second stage."""

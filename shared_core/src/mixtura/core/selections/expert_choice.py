@@ -21,6 +21,7 @@ from mixtura.core.selections.base import Selection
 __all__ = ["ExpertChoice", "Taken", "assign", "assign_taken", "check_capacity", "take_best"]
 
 Rounding = Literal["floor", "ceil"]
+ROUNDOFF = 1e-9  # 50 * 1.1 units are 55, not 55.00000000000001
 
 
 @configurable
@@ -73,6 +74,7 @@ class ExpertChoice(Selection):
         """The routing of each expert's best units to it."""
         groups = scored.num_samples if self.over == "sample" else 1
         scores, ranked = scored.scores, scored.ranked
+        check_groups(len(scores), groups)
         if self.normalize == "units":
             scores = softmax_over_units(scored.weighing, groups, mask)
             ranked = scores if scored.ranking is None else ranked
@@ -177,14 +179,11 @@ def take_best(
         InputError: when the units cannot be split into that many groups.
     """
     units, routed = ranked.shape
-    if groups and units % groups:
-        raise InputError(
-            f"{units} units do not come from {groups} samples in equal shares; give the input "
-            "with one leading dimension for the samples, or choose over the pool"
-        )
+    check_groups(units, groups)
     size = units // max(groups, 1)
     exact = size / routed * capacity
-    places = min(max(int(exact) if rounding == "floor" else math.ceil(exact), minimum), size)
+    rounded = int(exact) if rounding == "floor" else math.ceil(exact - ROUNDOFF)
+    places = min(max(rounded, minimum), size)
     grouped = ranked.detach().T.reshape(routed, groups, size)
     start = torch.arange(groups, device=ranked.device)[:, None] * size
     if mask is None:
@@ -194,8 +193,8 @@ def take_best(
     best, index = grouped.masked_fill(~real, -torch.inf).topk(places, dim=-1)
     count = real.sum(-1)
     exact_of = count.double() / routed * capacity
-    rounded = exact_of.floor() if rounding == "floor" else exact_of.ceil()
-    allowed = torch.minimum(rounded.clamp_min(minimum), count)
+    whole = exact_of.floor() if rounding == "floor" else (exact_of - ROUNDOFF).ceil()
+    allowed = torch.minimum(whole.clamp_min(minimum), count)
     within = torch.arange(places, device=ranked.device) < allowed[:, None]
     return Taken(index + start, within & (best > -torch.inf))
 
@@ -211,6 +210,15 @@ def softmax_over_units(
     real = mask.view(*grouped.shape[:2], 1)
     masked = grouped.masked_fill(~real, torch.finfo(grouped.dtype).min)
     return masked.softmax(1).where(real, 0.0).view_as(logits)
+
+
+def check_groups(units: int, groups: int) -> None:
+    """Refuse units that do not come from so many samples in equal shares."""
+    if groups and units % groups:
+        raise InputError(
+            f"{units} units do not come from {groups} samples in equal shares; give the input "
+            "with one leading dimension for the samples, or choose over the pool"
+        )
 
 
 def check_capacity(capacity: float, minimum: int) -> None:

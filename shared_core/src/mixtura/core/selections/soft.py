@@ -9,6 +9,7 @@ from mixtura.core.errors import InputError
 from mixtura.core.routing import Routing
 from mixtura.core.scores.base import Score, Scored
 from mixtura.core.selections.base import Selection
+from mixtura.core.selections.expert_choice import check_groups
 from mixtura.core.slots import SlotRouting
 
 __all__ = ["SoftSlots"]
@@ -53,6 +54,7 @@ class SoftSlots(Selection):
     ) -> Routing:
         """The mixtures."""
         units, width = scored.logits.shape
+        check_groups(units, scored.num_samples)
         each = units // max(scored.num_samples, 1)
         logits = scored.logits.view(scored.num_samples, each, width)
         mix = logits.softmax(-1)
