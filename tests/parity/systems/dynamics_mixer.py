@@ -17,6 +17,8 @@ from mixtura.dynamics import (
     Trajectories,
 )
 from mixtura.dynamics.checkpoints import PREFIX, expert_keys, load_mixer_weights
+from mixtura.dynamics.gate.clustering import nearest
+from mixtura.dynamics.training.contributors import choose_contributors
 
 from ..fixture import Fixture, as_tensor
 from ..options import UnknownOption
@@ -64,6 +66,7 @@ def build(fixture: Fixture) -> MixER:
         "depth": o["depth"],
         "activation": o.get("activation", "swish"),
         "split_context": o.get("split_context", True),
+        "shift_context": o.get("shift_context", True),
     }
     embeddings = {
         "depth_data": o.get("depth_data", 1),
@@ -159,8 +162,14 @@ def check_losses(
     everything = objective(fixture, reweight=False)(mixer, contexts, data)
     report.compare("out.loss_full", everything.loss.view(1), LOSS)
     compare(report, "out.loss_full_mse_per_env", everything.per_environment, 5e-5)
-    count = fixture.options["loss_contributors"]
-    chosen = torch.arange(count)
+    count, strategy = (
+        fixture.options["loss_contributors"],
+        fixture.options.get("loss_filling", "FO"),
+    )
+    if strategy in ("FO", "NF-B"):
+        chosen = choose_contributors(contexts, count, strategy)
+    else:  # drawn at random
+        chosen = as_tensor(fixture.get("out.loss_env_index")).long()
     report.exact("out.loss_env_index", chosen.int())
     loss = objective(fixture, fixture.options["self_reweighting"])
     value = loss(mixer, contexts[chosen], data.select(chosen))
@@ -200,7 +209,7 @@ def check_gate(fixture: Fixture, report: Report, mixer: MixER, contexts: Tensor)
     )
     report.compare("gate.out_W", mixer.score.weight, Tolerance(5e-5, 1e-4))
     report.compare("gate.out_centroids", gate.centroids, Tolerance(1e-6, 1e-5))
-    report.exact("gate.out_assignment", fit.assignment.int())
+    report.exact("gate.out_assignment", nearest(contexts, gate.centroids).int())
     report.exact("gate.out_targets", fit.targets)
     compare(report, "gate.out_probs", mixer.route(contexts).scores, 1e-5)
     with torch.no_grad():
@@ -212,13 +221,19 @@ def check_training(
 ) -> None:
     """Three steps on the contexts, then three on the weights."""
     options = fixture.options
+    outer = options.get("pam_outer", 1)
     recipe = PAM(
         objective(fixture, options["self_reweighting"]),
-        context_steps=3,
-        model_steps=3,
+        outer_steps=options.get("pam_schedule_outer", 10**9),
+        context_steps=options.get("pam_ctx_steps", 3),
+        model_steps=options.get("pam_model_steps", 3),
         gate_every=10**6,
+        beta=options.get("pam_beta", 10.0),
+        lr=options.get("pam_lr", 1e-3),
+        decay=options.get("pam_decay", 0.4),
+        shared_moments=options.get("same_expert_optstate", False),
         contributors=options["loss_contributors"],
-        contribution="FO",
+        contribution=options.get("loss_filling", "FO"),
         reference_compat=True,
     )
     system_ = Reconstruction(mixer, len(contexts))
@@ -226,10 +241,14 @@ def check_training(
         system_.contexts.copy_(contexts)
     gate = mixer.score.weight.detach().clone()
     recipe.update_gate = lambda *_: None
-    done = recipe.step(0, system_, data, recipe.optimisers(system_), torch.Generator())
-    losses = torch.tensor(done.inner_losses)
-    report.compare("out.pam_ctx_losses", losses[:3], LOSS)
-    report.compare("out.pam_model_losses", losses[3:], LOSS)
+    optimisers, losses = recipe.optimisers(system_), []
+    for number in range(outer):
+        done = recipe.step(number, system_, data, optimisers, torch.Generator())
+        losses.append(torch.tensor(done.inner_losses))
+    steps = [recipe.context_steps, recipe.model_steps]
+    on_contexts, on_weights = zip(*(inner.split(steps) for inner in losses), strict=True)
+    report.compare("out.pam_ctx_losses", torch.cat(on_contexts), LOSS)
+    report.compare("out.pam_model_losses", torch.cat(on_weights), LOSS)
     compare(report, "out.pam_contexts", system_.contexts.detach(), 1e-4)
     keys = expert_keys(mixer.experts)
     errors = []

@@ -55,6 +55,8 @@ class Adaptation(nn.Module):
         steps: gradient steps.
         lr: step size.
         optimiser: adam, or adabelief as published.
+        context_penalty: on the mean absolute context of an environment.
+        keep: the best contexts on the way, or the last as published.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Adaptation(nn.Module):
         steps: int = 300,
         lr: float = 1e-2,
         optimiser: Literal["adam", "adabelief"] = "adam",
+        context_penalty: float = 0.0,
+        keep: Literal["best", "last"] = "best",
     ) -> None:
         super().__init__()
         if strategy not in ("gate", "best_expert", "nearest", "mean"):
@@ -73,6 +77,8 @@ class Adaptation(nn.Module):
             )
         self.strategy: Strategy = strategy
         self.steps, self.lr, self.optimiser = steps, lr, optimiser
+        self.context_penalty = context_penalty
+        self.keep: Literal["best", "last"] = keep
 
     def forward(self, system: Reconstruction, support: Trajectories) -> Adapted:
         """Adapt to all environments of `support` at once (in the units of the data)."""
@@ -143,7 +149,7 @@ class Adaptation(nn.Module):
     def descend(
         self, system: Reconstruction, data: Trajectories, contexts: Tensor, experts: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The best contexts on the way, and their losses; each environment on its own."""
+        """The contexts to keep, and their losses; each environment on its own."""
         moved = contexts.clone().requires_grad_()
         kind = AdaBelief if self.optimiser == "adabelief" else torch.optim.Adam
         optimiser = kind([moved], lr=self.lr)
@@ -153,11 +159,14 @@ class Adaptation(nn.Module):
             losses = self.losses(system, data, moved, experts)
             with torch.no_grad():
                 better = losses < best_losses
+                if self.keep == "last":
+                    better = torch.ones_like(better)
                 best = torch.where(better[:, None], moved, best)
                 best_losses = torch.where(better, losses, best_losses)
             if step == self.steps:
                 break
-            (gradient,) = torch.autograd.grad(losses.sum(), [moved])
+            penalty = self.context_penalty * moved.abs().mean(1)
+            (gradient,) = torch.autograd.grad((losses + penalty).sum(), [moved])
             moved.grad = gradient.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
             optimiser.step()
         return best.detach(), best_losses

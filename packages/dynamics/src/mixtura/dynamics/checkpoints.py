@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mixtura.core import InputError
 from mixtura.dynamics.dynamix import DynaMix
-from mixtura.dynamics.experts import GEPS, NCF, CoDA, VectorFields
+from mixtura.dynamics.experts import GEPS, NCF, CoDA, ShPLRNN, VectorFields
 from mixtura.dynamics.mixer import MixER
 
 __all__ = ["expert_keys", "load_dynamix_weights", "load_mixer_weights"]
@@ -33,6 +33,8 @@ def expert_keys(experts: VectorFields) -> dict[str, str]:
             keys[f"left_beta.{i}"] = f"left_weights.{name}"
     elif isinstance(experts, CoDA):
         keys |= {"root": "root_weights", "hyper": "hyperlayer.weight"}
+    elif isinstance(experts, ShPLRNN):
+        keys["hyper"] = "hyperlayer.weight"
     elif isinstance(experts, NCF):
         for ours, theirs in (("context", "ctx"), ("data", "data"), ("main", "main")):
             network = getattr(experts, ours)

@@ -259,12 +259,11 @@ class DynaMix(nn.Module):
             line, further = straight_trend(context, steps)
             return further + self.forecast(context - line, steps, generator, embedding=embedding)
         given = context.shape[-1]
-        embedded = embedding(context, self.obs_dim)
-        mean, deviation = embedded.mean(0), embedded.std(0).clamp_min(1e-8)
-        standard = (embedded - mean) / deviation
+        mean, deviation = context.mean(0), context.std(0).clamp_min(1e-6)
+        standard = embedding((context - mean) / deviation, self.obs_dim)
         z0 = self.initial_state(standard[-1])
-        states = self.forward(standard, z0, steps, generator=generator)[..., : self.obs_dim]
-        return (states * deviation + mean)[..., :given]
+        states = self.forward(standard, z0, steps, generator=generator)[..., :given]
+        return states * deviation + mean
 
 
 def stable_diagonal(size: int) -> Float[Tensor, "size"]:

@@ -65,6 +65,7 @@ class VectorFields(Experts):
         context_dim: C, size of an environment's context vector.
         split_context: cut the context into K equal chunks, one for each expert; otherwise each
             expert sees all of it.
+        shift_context: whether an expert adds its learnable scalar to every entry of its context.
 
     Attributes:
         discrete: whether the experts are maps to the next sample instead of vector fields.
@@ -74,7 +75,12 @@ class VectorFields(Experts):
     discrete = False
 
     def __init__(
-        self, num_experts: int, dim: int, context_dim: int, split_context: bool = True
+        self,
+        num_experts: int,
+        dim: int,
+        context_dim: int,
+        split_context: bool = True,
+        shift_context: bool = True,
     ) -> None:
         super().__init__()
         if num_experts < 1 or dim < 1 or context_dim < 1:
@@ -89,7 +95,7 @@ class VectorFields(Experts):
             )
         self.num_experts, self.context_dim = num_experts, context_dim
         self.dim = dim  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.split_context = split_context
+        self.split_context, self.shift_context = split_context, shift_context
         self.chunk_dim = context_dim // num_experts if split_context else context_dim
         self.context_shift = nn.Parameter(torch.zeros(num_experts))
 
@@ -180,7 +186,9 @@ class VectorFields(Experts):
         if unit is not None:
             contexts = contexts.index_select(0, unit)
             expansion = None if expansion is None else expansion.index_select(0, unit)
-        shift = self.context_shift.index_select(0, expert)[:, None]
+        shift: Tensor | float = 0.0
+        if self.shift_context:
+            shift = self.context_shift.index_select(0, expert)[:, None]
         if order == 0:
             return self.specialise([self.chunk(contexts, expert) + shift], expert)
         base = contexts if expansion is None else expansion

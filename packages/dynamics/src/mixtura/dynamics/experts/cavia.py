@@ -26,6 +26,7 @@ class CAVIA(VectorFields):
         depth: number of layers.
         activation: swish (with a learnable slope), relu, tanh or softplus.
         split_context: one chunk of the context per expert.
+        shift_context: whether an expert adds its learnable scalar to every entry of its context.
         same_init: whether all experts start equal.
     """
 
@@ -39,9 +40,10 @@ class CAVIA(VectorFields):
         depth: int = 3,
         activation: Activation = "swish",
         split_context: bool = True,
+        shift_context: bool = True,
         same_init: bool = True,
     ) -> None:
-        super().__init__(num_experts, dim, context_dim, split_context)
+        super().__init__(num_experts, dim, context_dim, split_context, shift_context)
         check_depth(depth)
         sizes = [dim + self.chunk_dim, *[width] * (depth - 1), dim]
         self.main = StackedMLP(num_experts, sizes, activation, same_init)

@@ -38,6 +38,7 @@ class GEPS(VectorFields):
         depth: number of layers.
         activation: swish (with a learnable slope), relu, tanh or softplus.
         split_context: one chunk of the context per expert.
+        shift_context: whether an expert adds its learnable scalar to every entry of its context.
         same_init: whether all experts start equal.
     """
 
@@ -51,9 +52,10 @@ class GEPS(VectorFields):
         depth: int = 3,
         activation: Activation = "swish",
         split_context: bool = True,
+        shift_context: bool = True,
         same_init: bool = True,
     ) -> None:
-        super().__init__(num_experts, dim, context_dim, split_context)
+        super().__init__(num_experts, dim, context_dim, split_context, shift_context)
         check_depth(depth)
         sizes = [dim, *[width] * (depth - 1), dim]
         self.root = StackedMLP(num_experts, sizes, activation, same_init)
@@ -122,6 +124,7 @@ class OfficialGEPS(GEPS):
         depth: number of layers.
         factor: on the update of the weights.
         split_context: one chunk of the context per expert.
+        shift_context: whether an expert adds its learnable scalar to every entry of its context.
         same_init: whether all experts start equal.
     """
 
@@ -135,6 +138,7 @@ class OfficialGEPS(GEPS):
         depth: int = 3,
         factor: float = 1.0,
         split_context: bool = True,
+        shift_context: bool = True,
         same_init: bool = True,
     ) -> None:
         super().__init__(
@@ -144,6 +148,7 @@ class OfficialGEPS(GEPS):
             width=width,
             depth=depth,
             split_context=split_context,
+            shift_context=shift_context,
             same_init=same_init,
         )
         self.factor = factor

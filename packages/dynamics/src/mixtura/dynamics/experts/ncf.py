@@ -32,6 +32,7 @@ class NCF(VectorFields):
         intermediate_dim: width of both embeddings.
         activation: swish (with a learnable slope), relu, tanh or softplus.
         split_context: one chunk of the context per expert.
+        shift_context: whether an expert adds its learnable scalar to every entry of its context.
         same_init: whether all experts start equal.
     """
 
@@ -48,9 +49,10 @@ class NCF(VectorFields):
         intermediate_dim: int = 32,
         activation: Activation = "swish",
         split_context: bool = True,
+        shift_context: bool = True,
         same_init: bool = True,
     ) -> None:
-        super().__init__(num_experts, dim, context_dim, split_context)
+        super().__init__(num_experts, dim, context_dim, split_context, shift_context)
         m = self.intermediate_dim = intermediate_dim
         kind = (activation, same_init)
         self.context = StackedMLP(

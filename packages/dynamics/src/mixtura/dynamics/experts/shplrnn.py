@@ -93,6 +93,7 @@ class ShPLRNN(VectorFields):
         alpha_min: least share of the model's own state in the input of a step (0 at alpha_min:
             teacher forcing; 1: free running).
         split_context: one chunk of the context per expert.
+        shift_context: whether an expert adds its learnable scalar to every entry of its context.
         same_init: whether all experts start equal.
     """
 
@@ -108,9 +109,10 @@ class ShPLRNN(VectorFields):
         diagonal: bool = False,
         alpha_min: float = 0.0,
         split_context: bool = False,
+        shift_context: bool = True,
         same_init: bool = True,
     ) -> None:
-        super().__init__(num_experts, dim, context_dim, split_context)
+        super().__init__(num_experts, dim, context_dim, split_context, shift_context)
         if hidden_dim < 1 or not 0 <= alpha_min <= 1:
             raise InputError(
                 "hidden_dim must be at least 1 and alpha_min between 0 and 1, got "

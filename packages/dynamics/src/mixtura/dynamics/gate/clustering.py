@@ -21,7 +21,7 @@ class Clusters:
     Attributes:
         outcome: "converged", or why there is no result.
         assignment: cluster of each context; None without a result.
-        centroids: (clusters, context); None without a result.
+        centroids: means of these clusters (clusters, context); None without a result.
         iterations: how many were needed.
         empty: the first empty cluster, if that was the reason.
     """
@@ -46,8 +46,10 @@ class Clusters:
 class ContextKMeans:
     """Assign by mean absolute difference, move to the mean; give up on an empty cluster.
 
-    Centroids are kept from call to call. Without any, the start is uniform in +-`start`. A run that
-    converges in the last allowed iteration counts as not converged.
+    The clusters are those of the last iteration and the centroids are their means; with a wide
+    tolerance a context may lie nearer to the mean of another one. Centroids are kept from call to
+    call. Without any, the start is uniform in +-`start`. A run that converges in the last allowed
+    iteration counts as not converged.
 
     Nzoyem et al., MixER, 2025, arXiv 2502.05335.
 
@@ -84,7 +86,7 @@ class ContextKMeans:
             settled = torch.allclose(moved, centroids, rtol=1e-5, atol=self.tolerance)
             centroids = moved
             if settled and iteration < self.max_iterations:
-                return Clusters("converged", nearest(contexts, centroids), centroids, iteration)
+                return Clusters("converged", assignment, centroids, iteration)
             if settled:
                 break
         return Clusters("not_converged", iterations=self.max_iterations)

@@ -8,17 +8,27 @@ __all__ = ["absolute_error_at", "mase", "valid_prediction_time"]
 
 
 def mase(
-    forecast: Float[Tensor, "times dims"], true: Float[Tensor, "times dims"], steps: int = 10
+    forecast: Float[Tensor, "times dims"],
+    true: Float[Tensor, "times dims"],
+    steps: int = 10,
+    lag: int = 1,
 ) -> Float[Tensor, ""]:
     """Mean absolute scaled error of the first `steps` samples.
 
-    The scale of a dimension is the mean absolute change between neighbours over the whole true
-    series; the result is the mean over dimensions.
+    The scale of a dimension is the mean absolute change over `lag` samples in the whole true
+    series (1e-8 more, for a constant one); the result is the mean over dimensions.
 
     Hyndman and Koehler, Another look at measures of forecast accuracy, 2006.
+
+    Args:
+        forecast: of the model.
+        true: of the system.
+        steps: samples that are compared.
+        lag: of the naive forecast; the period for a seasonal one.
     """
     error = (forecast[:steps] - true[:steps]).abs().mean(0)
-    return (error / true.diff(dim=0).abs().mean(0)).mean()
+    scale = (true[lag:] - true[:-lag]).abs().mean(0)
+    return (error / (scale + 1e-8)).mean()
 
 
 def absolute_error_at(

@@ -25,6 +25,8 @@ class AdaBelief(Optimizer):
         betas: decay of the two moments.
         eps: added to the root.
         eps_root: added to the second moment in every step.
+        shared: take the entries of the first axis one after another, as parameters of their own
+            that share one set of moments; `lr` may then be one number for each.
     """
 
     def __init__(
@@ -34,10 +36,12 @@ class AdaBelief(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-16,
         eps_root: float = 1e-16,
+        shared: bool = False,
     ) -> None:
         if lr < 0:
             raise InputError(f"lr must not be negative, got {lr}")
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root})
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "eps_root": eps_root, "shared": shared}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -50,28 +54,44 @@ class AdaBelief(Optimizer):
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:
                 continue
-            first, second, corrections = [], [], []
-            beta1, beta2 = group["betas"]
-            for p in parameters:
-                state = self.state[p]
-                if not state:
-                    state["step"] = 0
-                    state["mean"] = torch.zeros_like(p)
-                    state["belief"] = torch.zeros_like(p)
-                state["step"] += 1
-                first.append(state["mean"])
-                second.append(state["belief"])
-                corrections.append((1 - beta1 ** state["step"], 1 - beta2 ** state["step"]))
-            gradients = [p.grad for p in parameters]
-            torch._foreach_lerp_(first, gradients, 1 - beta1)
-            surprise = torch._foreach_sub(gradients, first)
-            torch._foreach_mul_(second, beta2)
-            torch._foreach_addcmul_(second, surprise, surprise, 1 - beta2)
-            torch._foreach_add_(second, group["eps_root"])
-            scale = torch._foreach_div(second, [c for _, c in corrections])
-            torch._foreach_sqrt_(scale)
-            torch._foreach_add_(scale, group["eps"])
-            move = torch._foreach_div(first, [c for c, _ in corrections])
-            torch._foreach_div_(move, scale)
-            torch._foreach_add_(parameters, move, alpha=-group["lr"])
+            if not group["shared"]:
+                self.move(group, parameters, parameters, [p.grad for p in parameters], group["lr"])
+                continue
+            for k in range(len(parameters[0])):
+                slices = ([p[k] for p in parameters], [p.grad[k] for p in parameters])
+                lr = group["lr"] if isinstance(group["lr"], float) else group["lr"][k]
+                self.move(group, parameters, *slices, lr)
         return loss
+
+    def move(
+        self,
+        group: dict[str, Any],
+        owners: list[Tensor],
+        parameters: list[Tensor],
+        gradients: list[Tensor],
+        lr: float,
+    ) -> None:
+        """Move `parameters`, with the moments that are kept for `owners`."""
+        first, second, corrections = [], [], []
+        beta1, beta2 = group["betas"]
+        for owner, p in zip(owners, parameters, strict=True):
+            state = self.state[owner]
+            if not state:
+                state["step"] = 0
+                state["mean"] = torch.zeros_like(p)
+                state["belief"] = torch.zeros_like(p)
+            state["step"] += 1
+            first.append(state["mean"])
+            second.append(state["belief"])
+            corrections.append((1 - beta1 ** state["step"], 1 - beta2 ** state["step"]))
+        torch._foreach_lerp_(first, gradients, 1 - beta1)
+        surprise = torch._foreach_sub(gradients, first)
+        torch._foreach_mul_(second, beta2)
+        torch._foreach_addcmul_(second, surprise, surprise, 1 - beta2)
+        torch._foreach_add_(second, group["eps_root"])
+        scale = torch._foreach_div(second, [c for _, c in corrections])
+        torch._foreach_sqrt_(scale)
+        torch._foreach_add_(scale, group["eps"])
+        move = torch._foreach_div(first, [c for c, _ in corrections])
+        torch._foreach_div_(move, scale)
+        torch._foreach_add_(parameters, move, alpha=-lr)

@@ -31,7 +31,8 @@ def choose_contributors(
         strategy: FO the first ones; RA random ones; NF the nearest (mean absolute difference) to
             an anchor, itself included. The anchor is uniform (NF), drawn in proportion to the last
             loss (NF-W) or its inverse (NF-iW), or that of largest loss (NF-B).
-        last_losses: of all environments, for the last three.
+        last_losses: of all environments, for the last three; infinite for those that had none yet,
+            which come first.
         generator: draws.
     """
     total = len(contexts)
@@ -46,13 +47,18 @@ def choose_contributors(
         return torch.arange(count, device=contexts.device)
     if strategy == "RA":
         return torch.randperm(total, generator=generator)[:count].to(contexts.device)
-    if strategy == "NF" or last_losses is None:
+    if last_losses is None:
+        last_losses = torch.full((total,), torch.inf)
+    if strategy == "NF":
         anchor = int(torch.randint(total, (), generator=generator))
     elif strategy == "NF-B":
         anchor = int(last_losses.argmax())
     elif strategy in ("NF-W", "NF-iW"):
         weight = last_losses.clamp_min(1e-12).cpu()
-        weight = weight if strategy == "NF-W" else 1 / weight
+        if bool(weight.isinf().any()):
+            weight = weight.isinf().float()
+        elif strategy == "NF-iW":
+            weight = 1 / weight
         anchor = int(torch.multinomial(weight, 1, generator=generator))
     else:
         raise InputError(

@@ -1,7 +1,8 @@
 """Proximal alternating minimisation, MixER's published training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -40,6 +41,10 @@ class PAM(Recipe):
         beta: weight of the proximal terms.
         lr: step size of both optimisers.
         decay: factor on the weights' step size at one and at two thirds of the run.
+        context_beta: weight of the contexts' proximal term; `beta` when not given.
+        context_lr: step size on the contexts; `lr` when not given.
+        shared_moments: the experts take their steps one after another with a single set of
+            AdaBelief's moments, whose steps the schedule counts.
         contributors: environments per gradient step; all when not given.
         contribution: how they are chosen.
         model_first: train the weights before the contexts (the order of Neural Context Flows).
@@ -57,6 +62,9 @@ class PAM(Recipe):
         beta: float = 10.0,
         lr: float = 1e-3,
         decay: float = 0.4,
+        context_beta: float | None = None,
+        context_lr: float | None = None,
+        shared_moments: bool = False,
         contributors: int | None = None,
         contribution: Contribution = "NF",
         model_first: bool = False,
@@ -67,6 +75,9 @@ class PAM(Recipe):
         self.outer_steps = outer_steps
         self.context_steps, self.model_steps = context_steps, model_steps
         self.gate_every, self.beta, self.lr, self.decay = gate_every, beta, lr, decay
+        self.context_beta = beta if context_beta is None else context_beta
+        self.context_lr = lr if context_lr is None else context_lr
+        self.shared_moments = shared_moments
         self.contributors = contributors
         self.contribution: Contribution = contribution
         self.model_first, self.reference_compat = model_first, reference_compat
@@ -83,18 +94,35 @@ class PAM(Recipe):
         gate = {id(p) for p in mixer.gate_parameters()}
         return [p for p in mixer.parameters() if id(p) not in gate]
 
+    def parts(self, mixer: MixER) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """`weights`, those of the experts and others; shared moments leave a fitted gate alone."""
+        experts = list(mixer.experts.parameters())
+        if self.shared_moments and not mixer.trained_by_gradient:
+            return experts, []
+        known = {id(p) for p in experts}
+        return experts, [p for p in self.weights(mixer) if id(p) not in known]
+
     def optimisers(self, system: Reconstruction) -> list[Optimizer]:
         """AdaBelief for the weights and AdaBelief for the contexts."""
+        experts, rest = self.parts(system.mixer)
+        groups: list[dict[str, Any]] = [{"params": experts, "shared": self.shared_moments}]
+        groups += [{"params": rest}] if rest else []
         return [
-            AdaBelief(self.weights(system.mixer), lr=self.lr),
-            AdaBelief([system.contexts], lr=self.lr),
+            AdaBelief(groups, lr=self.lr),
+            AdaBelief([system.contexts], lr=self.context_lr),
         ]
 
     def learning_rate(self, model_step: int) -> float:
         """Step size of the weights at their gradient step `model_step` of the whole run."""
-        total = self.outer_steps * self.context_steps
+        total = self.outer_steps * self.model_steps
         passed = sum(model_step >= total * part // 3 for part in (1, 2))
         return self.lr * self.decay**passed
+
+    def rates(self, model_step: int, group: Mapping[str, Any], experts: int) -> float | list[float]:
+        """Step size of a group of parameters; one for each expert where they share moments."""
+        if not group["shared"]:
+            return self.learning_rate(model_step)
+        return [self.learning_rate(model_step * experts + expert) for expert in range(experts)]
 
     def step(
         self,
@@ -115,12 +143,12 @@ class PAM(Recipe):
             for inner in range(self.model_steps if phase == "weights" else self.context_steps):
                 if phase == "weights":
                     moved, anchor, optimiser = self.weights(system.mixer), before, optimisers[0]
-                    rate = self.learning_rate(number * self.model_steps + inner)
+                    beta, taken = self.beta, number * self.model_steps + inner
                     for group in optimiser.param_groups:
-                        group["lr"] = rate
+                        group["lr"] = self.rates(taken, group, system.mixer.num_experts)
                 else:
                     moved, anchor = [system.contexts], [contexts_before]
-                    optimiser = optimisers[1]
+                    optimiser, beta = optimisers[1], self.context_beta
                 chosen = choose_contributors(
                     system.contexts,
                     self.contributors or len(data),
@@ -129,7 +157,7 @@ class PAM(Recipe):
                     generator=generator,
                 )
 
-                def evaluate(kept: Tensor, moved=moved, anchor=anchor) -> ObjectiveValue:
+                def evaluate(kept: Tensor, moved=moved, anchor=anchor, beta=beta) -> ObjectiveValue:
                     value = self.objective(
                         system.mixer,
                         system.contexts[kept],
@@ -137,12 +165,13 @@ class PAM(Recipe):
                         numbers=kept,
                         generator=generator,
                     )
-                    term = proximal_term(moved, anchor, self.beta)
+                    term = proximal_term(moved, anchor, beta)
                     return replace(value, loss=value.loss + term)
 
                 place = f"outer step {number}, {phase} step {inner}"
                 value = descend(evaluate, chosen, moved, optimiser, report, place)
-                known = system.contexts.new_zeros(len(data)) if last is None else last.clone()
+                known = system.contexts.new_full((len(data),), torch.inf)
+                known = known if last is None else last.clone()
                 known[chosen] = value.per_environment.detach()
                 last = known
                 if not system.mixer.trained_by_gradient and inner % self.gate_every == 0:
