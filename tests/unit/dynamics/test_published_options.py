@@ -13,6 +13,7 @@ from mixtura.dynamics import (
     DynaMix,
     InContextGate,
     MixER,
+    OfficialGEPS,
     RecurrentExperts,
     ShPLRNN,
 )
@@ -50,6 +51,25 @@ def test_an_expert_without_shift_reads_its_context_alone() -> None:
     mixer.experts.shift_context = True
     moved = mixer.field(contexts, routing=mixer.route(contexts))(x)
     assert not torch.allclose(moved, plain)
+
+
+def test_slopes_of_released_geps_have_a_factor_of_their_own() -> None:
+    torch.manual_seed(0)
+    experts = OfficialGEPS(1, 2, 3, width=4, depth=2, factor=1.0, slope_factor=0.1)
+    with torch.no_grad():
+        for left in experts.left_beta:
+            left.normal_()
+    context, x = torch.randn(1, 3), torch.randn(1, 2)
+    weights, biases = [], []
+    parts = (experts.root.weights, experts.left, experts.right, experts.root.biases)
+    for w, a, b, bias, change in zip(*parts, experts.left_bias, strict=True):
+        weights.append(w[0] + a[0] @ torch.diag(context[0]) @ b[0])
+        biases.append(bias[0] + change[0] @ context[0])
+    slope = 0.5 + 0.1 * (experts.left_beta[0][0] @ context[0])
+    hidden = x[0] @ weights[0].T + biases[0]
+    hidden = hidden * torch.sigmoid(hidden * torch.nn.functional.softplus(slope)) / 1.1
+    found = MixER(experts).field(context)(x[:, None])[0, 0]
+    torch.testing.assert_close(found, hidden @ weights[1].T + biases[1])
 
 
 def test_shared_moments_are_those_of_one_parameter_after_the_other() -> None:

@@ -82,10 +82,13 @@ class GEPS(VectorFields):
             a, b = left.index_select(0, expert), right.index_select(0, expert)
             update = [None if c is None else self.weight_update(a, b, c) for c in context]
             _accumulate(merged.weights[layer], update)
-        for jets, lefts in ((merged.biases, self.left_bias), (merged.betas, self.left_beta)):
+        for jets, lefts, change in (
+            (merged.biases, self.left_bias, self.vector_update),
+            (merged.betas, self.left_beta, self.slope_update),
+        ):
             for jet, left in zip(jets, lefts, strict=True):
                 a = left.index_select(0, expert)
-                update = [None if c is None else self.vector_update(a, c) for c in context]
+                update = [None if c is None else change(a, c) for c in context]
                 _accumulate(jet, update)
         return Specialised(self.finish(merged), order)
 
@@ -100,6 +103,10 @@ class GEPS(VectorFields):
     def vector_update(self, a: Tensor, c: Tensor) -> Tensor:
         """`A_b xi` (N, 1, out)."""
         return torch.bmm(a, c[:, :, None]).transpose(1, 2)
+
+    def slope_update(self, a: Tensor, c: Tensor) -> Tensor:
+        """The same for the slopes (N, 1, 1)."""
+        return torch.bmm(a, c[:, :, None])
 
     def finish(self, merged: Perceptron) -> Perceptron:
         """What is left to do to merged weights: nothing."""
@@ -122,7 +129,9 @@ class OfficialGEPS(GEPS):
         context_dim: size of an environment's context.
         width: hidden width.
         depth: number of layers.
-        factor: on the update of the weights.
+        factor: on the update of weights and biases; the released networks have 1.
+        slope_factor: on the update of the slopes, the released networks' one factor; `factor` when
+            not given.
         split_context: one chunk of the context per expert.
         shift_context: whether an expert adds its learnable scalar to every entry of its context.
         same_init: whether all experts start equal.
@@ -137,6 +146,7 @@ class OfficialGEPS(GEPS):
         width: int = 64,
         depth: int = 3,
         factor: float = 1.0,
+        slope_factor: float | None = None,
         split_context: bool = True,
         shift_context: bool = True,
         same_init: bool = True,
@@ -152,6 +162,7 @@ class OfficialGEPS(GEPS):
             same_init=same_init,
         )
         self.factor = factor
+        self.slope_factor = factor if slope_factor is None else slope_factor
         rank = self.chunk_dim
         with torch.no_grad():
             for left, right, bias in zip(self.left, self.right, self.left_bias, strict=True):
@@ -168,8 +179,12 @@ class OfficialGEPS(GEPS):
         return self.factor * super().weight_update(a, b, c)
 
     def vector_update(self, a: Tensor, c: Tensor) -> Tensor:
-        """`factor A_b xi`; the slopes' update has no factor of its own."""
+        """`factor A_b xi`."""
         return self.factor * super().vector_update(a, c)
+
+    def slope_update(self, a: Tensor, c: Tensor) -> Tensor:
+        """`slope_factor A_b xi`."""
+        return self.slope_factor * super().slope_update(a, c)
 
     def finish(self, merged: Perceptron) -> Perceptron:
         """Softplus on the slopes; the 1/1.1 goes into the following layer."""
