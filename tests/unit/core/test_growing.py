@@ -141,8 +141,9 @@ def test_composition_averages_and_stacks() -> None:
 
 def test_a_chain_starts_as_the_layer_that_it_grew_from() -> None:
     torch.manual_seed(0)
-    layer = MoELayer(Router(LinearScore(6, 4), TopK(2)), GLUExperts(4, 6, 8))
+    layer = MoELayer(Router(LinearScore(6, 4), TopK(2)), GLUExperts(4, 6, 8), dispatch="naive")
     chain = Chain.from_layer(layer, 3)
+    assert all(step.dispatch is layer.dispatch for step in chain.steps)
     x = torch.randn(7, 6)
     torch.testing.assert_close(chain(x), layer(x))
     chain(x).sum().backward()

@@ -88,10 +88,10 @@ class Chain(nn.Module):
     def from_layer(cls, layer: MoELayer, steps: int) -> "Chain":
         """A chain that computes at first what a trained layer computes.
 
-        The router is copied for each step, the experts are the layer's own, and the shares of all
-        steps but the last begin at zero.
+        The router is copied for each step, experts and dispatch are the layer's own, and the shares
+        of all steps but the last begin at zero.
         """
-        return cls(
+        chain = cls(
             [deepcopy(layer.router) for _ in range(steps)],
             layer.experts,
             shared=layer.shared,
@@ -100,6 +100,9 @@ class Chain(nn.Module):
             losses=layer.losses,
             units=layer.units,
         )
+        for step in chain.steps:
+            step.dispatch = layer.dispatch
+        return chain
 
     def forward(
         self,
