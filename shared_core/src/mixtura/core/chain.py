@@ -101,6 +101,7 @@ class Chain(nn.Module):
             units=layer.units,
         )
         for step in chain.steps:
+            assert isinstance(step, MoELayer)
             step.dispatch = layer.dispatch
         return chain
 
