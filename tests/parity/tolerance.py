@@ -1,6 +1,5 @@
 """How far a value may be from the expected one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,39 +33,3 @@ class Tolerance:
 
 
 EXACT = Tolerance(0.0, 0.0)
-
-ROUNDING = 1e-7
-"""Relative noise of the size of float32's rounding."""
-
-
-def rounded(x: Tensor, seed: int = 0) -> Tensor:
-    """`x` as another order of the same operations could have left it."""
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
-    return x * (1 + ROUNDING * noise)
-
-
-def at_least_rounding(base: Tolerance, output: Tensor, moved: Tensor) -> Tolerance:
-    """`base`, or ten times what noise in the input does to a value that is more sensitive.
-
-    Fourier layers take the cosine of large angles, and a forecast that feeds on itself can be
-    chaotic: there no two implementations in float32 agree better.
-
-    Args:
-        base: what holds for a value that is not sensitive.
-        output: computed from the input.
-        moved: computed from the `rounded` input.
-    """
-    noise = 10 * float((output - moved).detach().abs().max()) if output.numel() else 0.0
-    return Tolerance(max(base.absolute, noise), base.relative)
-
-
-def for_output_of(
-    base: Tolerance, run: Callable[[Tensor], Tensor], x: Tensor, expected: Tensor
-) -> tuple[Tensor, Tolerance]:
-    """`run(x)`, and its tolerance: only where `base` is not enough, `at_least_rounding`."""
-    with torch.no_grad():
-        output = run(x)
-        if output.shape != expected.shape or base.excess(output, expected)[1] <= 1:
-            return output, base
-        tries = [at_least_rounding(base, output, run(rounded(x, seed))) for seed in range(3)]
-    return output, max(tries, key=lambda tolerance: tolerance.absolute)

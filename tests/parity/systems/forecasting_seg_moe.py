@@ -16,7 +16,7 @@ from ..gradients import gradient_norms
 from ..options import Options, UnknownOption
 from ..registry import system
 from ..report import Report
-from ..tolerance import Tolerance, for_output_of
+from ..tolerance import Tolerance
 
 FORECAST = Tolerance(1e-4, 1e-3)
 GRADIENTS = Tolerance(1e-7, 1e-3)
@@ -96,11 +96,7 @@ def check_forecasts(network: SegMoE, fixture: Fixture, report: Report) -> None:
             continue
         network.dynamic_window = window.endswith("true")
         past = fixture.input("x" if source == "forecast" else "x_short")
-
-        def run(x: Tensor, points: int = int(horizon)) -> Tensor:
-            return network.forecast(x, points)
-
-        report.compare(name, *for_output_of(FORECAST, run, past, fixture.get(name)))
+        report.compare(name, network.forecast(past, int(horizon)), FORECAST)
 
 
 def huber(y: Tensor, target: Tensor, options: Options) -> Tensor:
